@@ -1,0 +1,8 @@
+package main
+
+import "github.com/spf13/cobra"
+
+// commands lists every command; each has a file of its own.
+func (a *app) commands() []*cobra.Command {
+	return []*cobra.Command{}
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+// app is what every command shares: the process's streams and environment, injected for tests.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+	env      func(string) string
+	adminURL string // --admin
+}
+
+// defaultAdmin is where client commands look for a running instance.
+const defaultAdmin = "http://127.0.0.1:8484"
+
+// errUsage marks wrong usage or configuration: exit code 2.
+var errUsage = errors.New("usage")
+
+// usagef makes an error that ends the process with exit code 2.
+func usagef(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", errUsage, fmt.Errorf(format, args...))
+}
+
+// run executes one command line and returns the exit code: 0 done, 1 failed, 2 wrong usage or configuration.
+func (a *app) run(ctx context.Context, args []string) int {
+	root := a.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	var exit exitCode
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return int(exit)
+	case errors.Is(err, errUsage):
+		fmt.Fprintf(a.err, "fakecloud: %s\n", trimUsage(err))
+		return 2
+	default:
+		fmt.Fprintf(a.err, "fakecloud: %v\n", err)
+		return 1
+	}
+}
+
+// exitCode ends the process silently with a code, for commands that have said everything already.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+func trimUsage(err error) string {
+	text, prefix := err.Error(), errUsage.Error()+": "
+	if len(text) > len(prefix) && text[:len(prefix)] == prefix {
+		return text[len(prefix):]
+	}
+	return text
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "fakecloud",
+		Short:         "A local mock of IoT clouds for integration tests",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+	}
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%w", err) })
+	admin := a.env("FAKECLOUD_ADMIN")
+	if admin == "" {
+		admin = defaultAdmin
+	}
+	root.PersistentFlags().StringVar(&a.adminURL, "admin", admin, "admin API of the running instance (env FAKECLOUD_ADMIN)")
+	root.AddCommand(a.commands()...)
+	return root
+}

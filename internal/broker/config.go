@@ -1,0 +1,44 @@
+package broker
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/fakecloud/fakecloud/internal/clock"
+	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/rule"
+)
+
+// Config makes a Server for one platform.
+type Config struct {
+	Platform string // as in the journal: dps, iothub, …
+	Head     Head
+	Journal  *journal.Journal
+	Clock    clock.Clock
+	Log      *slog.Logger
+	// MaxPacket is the largest packet in bytes; more costs the connection. Set it above the platform's
+	// own limits, so that the platform's rule fires first.
+	MaxPacket uint32
+	// Levels are the protocol levels spoken; another is refused with return code 1 under Rules.Level.
+	Levels []byte
+	// Pending is how many packets may wait for a slow client before the connection is dropped. Default 128.
+	Pending int
+	// WriteTimeout bounds one write to a client that does not read. Default 10 s.
+	WriteTimeout time.Duration
+	// Rules are cited when the broker itself ends a connection.
+	Rules Rules
+	// Mask returns what the journal may show of a username or password; nil shows the username and
+	// hides the password.
+	Mask func(username string, password []byte) (shownUsername, shownPassword string)
+}
+
+// Rules names a platform's rule for what the broker decides by itself. Empty ones are closed without a rule.
+type Rules struct {
+	Level     rule.ID // protocol level not spoken
+	First     rule.ID // first packet is not CONNECT, or a second CONNECT comes
+	TakeOver  rule.ID
+	KeepAlive rule.ID
+	Malformed rule.ID // a packet that breaks the protocol
+	TooLarge  rule.ID
+	QoS2      rule.ID // a PUBLISH with QoS 2
+}

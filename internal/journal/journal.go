@@ -1,0 +1,186 @@
+package journal
+
+import (
+	"context"
+	"sync"
+
+	"github.com/fakecloud/fakecloud/internal/clock"
+	"github.com/fakecloud/fakecloud/internal/rule"
+)
+
+// The ring's limits; the oldest events are dropped beyond them.
+const (
+	DefaultEvents = 100_000
+	DefaultBytes  = 64 << 20
+)
+
+// overhead is what an event costs beside its strings and payload.
+const overhead = 320
+
+// Options sets limits. Zero values take the defaults.
+type Options struct {
+	Events int // at most so many events
+	Bytes  int // at most so many bytes, counted as text and payload plus a fixed part
+}
+
+// Journal is a bounded ring of events. Its methods may be called concurrently.
+type Journal struct {
+	clock clock.Clock
+	rules *rule.Table
+	opt   Options
+
+	mu      sync.Mutex
+	events  []Event // events[head:] are held, oldest first
+	head    int
+	last    uint64 // sequence number of the newest event; the first event has 1
+	bytes   int
+	dropped uint64
+	changed chan struct{} // closed and replaced on append while somebody waits
+	waiting int
+}
+
+// New returns an empty journal that explains refusals from rules.
+func New(c clock.Clock, rules *rule.Table, opt Options) *Journal {
+	if opt.Events <= 0 {
+		opt.Events = DefaultEvents
+	}
+	if opt.Bytes <= 0 {
+		opt.Bytes = DefaultBytes
+	}
+	return &Journal{clock: c, rules: rules, opt: opt, changed: make(chan struct{})}
+}
+
+// Append stamps e with sequence number and time, fills fix and source (and a missing detail) of a rule
+// from the table, and returns the sequence number.
+func (j *Journal) Append(e Event) uint64 {
+	if e.Rule != "" {
+		j.explain(&e)
+	}
+	e.Time = j.clock.Wall().UTC()
+	size := cost(&e)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for len(j.events) > j.head && (len(j.events)-j.head >= j.opt.Events || j.bytes+size > j.opt.Bytes) {
+		j.dropOldest()
+	}
+	j.last++
+	e.Seq = j.last
+	j.events = append(j.events, e)
+	j.bytes += size
+	if j.waiting > 0 {
+		close(j.changed)
+		j.changed = make(chan struct{})
+	}
+	return e.Seq
+}
+
+// Refuse appends the refused event of r; where says on which connection, device and step it happened.
+func (j *Journal) Refuse(where Event, r *rule.Refusal) uint64 {
+	where.Kind, where.Rule, where.Detail, where.Seen, where.Expected = Refused, r.Rule, r.Detail, r.Seen, r.Expected
+	if !r.Silent {
+		where.Code = Code(r.Code)
+	}
+	return j.Append(where)
+}
+
+func (j *Journal) explain(e *Event) {
+	r, c, _ := j.rules.Cause(e.Rule)
+	if e.Source == "" {
+		e.Source = r.Source
+	}
+	if e.Fix == "" {
+		e.Fix = c.Fix
+	}
+	if e.Detail == "" {
+		e.Detail = c.Why
+	}
+}
+
+func cost(e *Event) int {
+	n := overhead + len(e.Payload) + len(e.Topic) + len(e.Device) + len(e.Detail) + len(e.Seen) + len(e.Expected)
+	for k, v := range e.Properties {
+		n += len(k) + len(v) + 32
+	}
+	return n
+}
+
+// dropOldest forgets one event; the space comes back when half of the slice is free. The caller holds mu.
+func (j *Journal) dropOldest() {
+	j.bytes -= cost(&j.events[j.head])
+	j.events[j.head] = Event{}
+	j.head++
+	j.dropped++
+	if j.head >= 1024 && j.head*2 >= len(j.events) {
+		n := copy(j.events, j.events[j.head:])
+		clear(j.events[n:])
+		j.events, j.head = j.events[:n], 0
+	}
+}
+
+// Last returns the newest sequence number, 0 when nothing has happened yet.
+func (j *Journal) Last() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.last
+}
+
+// Dropped returns how many events the limits have pushed out.
+func (j *Journal) Dropped() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.dropped
+}
+
+// Select returns the events after f.Since that match f, oldest first, at most f.Limit of them, and the
+// sequence number to continue after.
+func (j *Journal) Select(f Filter) (events []Event, next uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.selectLocked(f)
+}
+
+func (j *Journal) selectLocked(f Filter) (events []Event, next uint64) {
+	next = max(f.Since, j.last)
+	held := j.events[j.head:]
+	if len(held) > 0 && f.Since >= held[0].Seq {
+		held = held[min(f.Since-held[0].Seq+1, uint64(len(held))):]
+	}
+	for i := range held {
+		if !f.matches(&held[i]) {
+			continue
+		}
+		events = append(events, held[i])
+		if f.Limit > 0 && len(events) == f.Limit {
+			return events, held[i].Seq
+		}
+	}
+	return events, next
+}
+
+// Wait returns as soon as count events after f.Since match f. When ctx ends first it returns what has
+// matched so far together with ctx's error.
+func (j *Journal) Wait(ctx context.Context, f Filter, count int) (events []Event, next uint64, err error) {
+	f.Limit = count
+	for {
+		j.mu.Lock()
+		events, next = j.selectLocked(f)
+		if len(events) >= count {
+			j.mu.Unlock()
+			return events, next, nil
+		}
+		changed := j.changed
+		j.waiting++
+		j.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		j.mu.Lock()
+		j.waiting--
+		j.mu.Unlock()
+		if err != nil {
+			return events, next, err
+		}
+	}
+}

@@ -1,0 +1,82 @@
+// Package plane is what the control plane sees of a running instance: a struct of the parts that the
+// root package has wired, so that the admin API needs neither the root package nor the platforms.
+package plane
+
+import (
+	"context"
+	"errors"
+
+	"github.com/fakecloud/fakecloud/internal/clock"
+	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/pki"
+	"github.com/fakecloud/fakecloud/internal/rule"
+)
+
+// Plane is one running instance.
+type Plane struct {
+	Version   string
+	Seed      uint64
+	DataDir   string // empty for an ephemeral instance
+	Journal   *journal.Journal
+	Rules     *rule.Table
+	Clock     *clock.Control
+	PKI       *pki.Authority
+	Devices   Devices
+	World     World
+	Ports     Ports
+	Addresses []string // names and addresses a client may dial, beside the vendors' names
+	// Endpoints lists the instances that are emulated now, with their host names.
+	Endpoints func() []Endpoint
+}
+
+// Ports are the bound TCP ports; 0 is a listener that is off.
+type Ports struct {
+	MQTTS int `json:"mqtts"`
+	MQTT  int `json:"mqtt"`
+	HTTPS int `json:"https"` // the first of HTTPSAll
+	AMQPS int `json:"amqps"`
+	AMQP  int `json:"amqp"`
+	Edge  int `json:"edge"`
+	Proxy int `json:"proxy"`
+	Admin int `json:"admin"`
+}
+
+// Endpoint is one emulated instance.
+type Endpoint struct {
+	Platform string            `json:"platform"`
+	Name     string            `json:"name"`            // the journal's endpoint
+	Hosts    []string          `json:"hosts"`           // vendor host names that lead here
+	Facts    map[string]string `json:"facts,omitempty"` // e.g. idScope
+}
+
+// Device is a registered identity with its live state.
+type Device struct {
+	Platform  string `json:"platform"`
+	Endpoint  string `json:"endpoint"`
+	ID        string `json:"id"`
+	Connected bool   `json:"connected"`
+	Conn      uint64 `json:"conn,omitempty"`
+	// State is the platform's own view (identity, twin, registration, queues) without secrets.
+	State map[string]any `json:"state,omitempty"`
+}
+
+// ErrNoDevice answers calls for an unknown device.
+var ErrNoDevice = errors.New("no such device")
+
+// Devices reaches the identities of all platforms.
+type Devices interface {
+	List() []Device
+	Get(platform, endpoint, id string) (Device, error)
+	Delete(platform, endpoint, id string) error
+	Disconnect(platform, endpoint, id string) error
+}
+
+// World reads and changes the running world (YAML, design 2.5). Changes are all or nothing.
+type World interface {
+	// Current returns the running world as YAML, keys and secrets included: it is the tester's own.
+	Current() ([]byte, error)
+	// Patch adds or replaces what the document names, by id, and leaves the rest.
+	Patch(ctx context.Context, document []byte) error
+	// Replace makes the world what the document says.
+	Replace(ctx context.Context, document []byte) error
+}
