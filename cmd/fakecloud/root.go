@@ -14,7 +14,7 @@ type app struct {
 	in       io.Reader
 	out, err io.Writer
 	env      func(string) string
-	adminURL string // --admin
+	adminURL string // --admin or FAKECLOUD_ADMIN; empty: look for the instance
 }
 
 // defaultAdmin is where client commands look for a running instance.
@@ -73,11 +73,8 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%w", err) })
-	admin := a.env("FAKECLOUD_ADMIN")
-	if admin == "" {
-		admin = defaultAdmin
-	}
-	root.PersistentFlags().StringVar(&a.adminURL, "admin", admin, "admin API of the running instance (env FAKECLOUD_ADMIN)")
+	root.PersistentFlags().StringVar(&a.adminURL, "admin", a.env("FAKECLOUD_ADMIN"),
+		"`URL` of the running instance's admin API (env FAKECLOUD_ADMIN; default "+defaultAdmin+")")
 	root.AddCommand(a.commands()...)
 	return root
 }
