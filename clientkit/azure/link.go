@@ -1,0 +1,305 @@
+package azure
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+)
+
+// DialFunc opens a network connection, as net.Dialer.DialContext does. TLS is laid over it by the kit.
+type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+// Time limits of one connection.
+const (
+	connectTimeout = 30 * time.Second // TCP, TLS and CONNACK
+	writeTimeout   = 10 * time.Second // one packet
+	closeTimeout   = 2 * time.Second  // DISCONNECT
+)
+
+// linkConfig is what one MQTT connection needs.
+type linkConfig struct {
+	host, address string
+	tls           *tls.Config
+	dial          DialFunc
+	clientID      string
+	username      string
+	password      string
+	cleanSession  bool
+	keepAlive     time.Duration
+	autoAck       bool
+	onPublish     func(topic string, payload []byte) // must not block
+	trace         tracer
+}
+
+// link is one MQTT connection on a Paho client of its own: Paho's own reconnect completes the tokens of
+// unacknowledged messages without an error, so the kit reconnects itself.
+type link struct {
+	cfg    linkConfig
+	client mqtt.Client
+	conn   *conn
+	jobs   chan job
+	idle   chan struct{}  // closed when the publisher has ended
+	lost   chan struct{}  // closed when the connection has ended, for whatever reason
+	users  sync.WaitGroup // Sends that hold the link
+
+	once  sync.Once
+	cause error // set before lost is closed
+}
+
+// job hands one packet to the publisher, which alone may be held up by Paho.
+type job struct {
+	do    func() mqtt.Token
+	token chan mqtt.Token
+}
+
+// conn is the socket under Paho. It reads the CONNACK along, because Paho takes an unknown return code
+// for success, and it turns a closing by ourselves into an error that Paho reports.
+type conn struct {
+	net.Conn
+	head    []byte // the first four bytes received
+	mu      sync.Mutex
+	aborted error
+}
+
+const connackSize = 4
+
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if missing := connackSize - len(c.head); missing > 0 && n > 0 {
+		c.head = append(c.head, p[:min(n, missing)]...)
+		if len(c.head) == connackSize && c.head[3] > 5 {
+			return 0, errors.New("unknown return code")
+		}
+	}
+	if err != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.aborted != nil {
+			err = c.aborted
+		}
+	}
+	return n, err
+}
+
+// refusal returns the return code of a CONNACK other than 0.
+func (c *conn) refusal() (byte, bool) {
+	if len(c.head) == connackSize && c.head[0] == 0x20 && c.head[3] != 0 {
+		return c.head[3], true
+	}
+	return 0, false
+}
+
+func (c *conn) abort(cause error) {
+	c.mu.Lock()
+	if c.aborted == nil {
+		c.aborted = cause
+	}
+	c.mu.Unlock()
+	_ = c.Conn.Close()
+}
+
+// connect opens TCP, TLS and MQTT. The caller closes the link.
+func connect(ctx context.Context, cfg linkConfig) (*link, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	raw, err := open(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("azure: connect to %s: %w", cfg.address, err)
+	}
+	l := &link{
+		cfg: cfg, conn: &conn{Conn: raw},
+		jobs: make(chan job), idle: make(chan struct{}), lost: make(chan struct{}),
+	}
+	l.client = mqtt.NewClient(l.options())
+	unwatch := context.AfterFunc(ctx, func() { l.conn.abort(ctx.Err()) })
+	cfg.trace.sent(Packet{Name: "CONNECT", ClientID: cfg.clientID, Username: cfg.username, HasPassword: cfg.password != ""})
+	token := l.client.Connect()
+	<-token.Done()
+	inTime := unwatch()
+	if err := token.Error(); err != nil {
+		_ = raw.Close()
+		return nil, l.connectError(ctx, err)
+	}
+	go l.publisher()
+	if !inTime {
+		l.close()
+		return nil, fmt.Errorf("azure: connect to %s: %w", cfg.address, ctx.Err())
+	}
+	cfg.trace.received(Packet{Name: "CONNACK"})
+	return l, nil
+}
+
+func open(ctx context.Context, cfg linkConfig) (net.Conn, error) {
+	dial := cfg.dial
+	if dial == nil {
+		dial = (&net.Dialer{}).DialContext
+	}
+	raw, err := dial(ctx, "tcp", cfg.address)
+	if err != nil {
+		return nil, err
+	}
+	secured := tls.Client(raw, cfg.tls)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return nil, fmt.Errorf("TLS handshake: %w", err)
+	}
+	return secured, nil
+}
+
+func (l *link) options() *mqtt.ClientOptions {
+	o := mqtt.NewClientOptions()
+	o.AddBroker("mqtts://" + l.cfg.address)
+	o.SetClientID(l.cfg.clientID).SetUsername(l.cfg.username).SetPassword(l.cfg.password)
+	o.SetProtocolVersion(4) // otherwise a refusal is followed by a second CONNECT with MQTT 3.1
+	o.SetCleanSession(l.cfg.cleanSession)
+	o.SetKeepAlive(l.cfg.keepAlive)
+	o.SetConnectTimeout(connectTimeout)
+	o.SetWriteTimeout(writeTimeout)
+	o.SetAutoReconnect(false)
+	o.SetConnectRetry(false)
+	o.SetOrderMatters(true) // the handler below never blocks
+	o.SetAutoAckDisabled(!l.cfg.autoAck)
+	o.SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) { return l.conn, nil })
+	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) { l.end(err) })
+	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) {
+		l.cfg.trace.received(Packet{Name: "PUBLISH", Topic: m.Topic(), Payload: m.Payload()})
+		l.cfg.onPublish(m.Topic(), m.Payload())
+	})
+	return o
+}
+
+func (l *link) connectError(ctx context.Context, err error) error {
+	if code, refused := l.conn.refusal(); refused {
+		l.cfg.trace.received(Packet{Name: "CONNACK", ReturnCode: code})
+		return &ConnectError{Host: l.cfg.host, ReturnCode: code}
+	}
+	switch {
+	case ctx.Err() != nil:
+		err = fmt.Errorf("no CONNACK in time: %w", ctx.Err())
+	case errors.Is(err, io.EOF):
+		err = fmt.Errorf("the server closed the connection without a CONNACK: %w", io.EOF)
+	}
+	return fmt.Errorf("azure: connect to %s: %w", l.cfg.address, err)
+}
+
+// end marks the link as lost.
+func (l *link) end(cause error) {
+	l.once.Do(func() {
+		l.cause = cause
+		close(l.lost)
+	})
+}
+
+func (l *link) isLost() bool {
+	select {
+	case <-l.lost:
+		return true
+	default:
+		return false
+	}
+}
+
+// publisher hands packets to Paho one by one. When the connection goes down at that moment, Paho blocks
+// for the write time-out; callers do not wait for it.
+func (l *link) publisher() {
+	defer close(l.idle)
+	for {
+		select {
+		case <-l.lost:
+			return
+		case j := <-l.jobs:
+			j.token <- j.do()
+		}
+	}
+}
+
+// roundTrip sends one packet and waits for its acknowledgement. It returns errLost when the connection
+// went away first; the packet may have arrived all the same.
+func (l *link) roundTrip(ctx context.Context, do func() mqtt.Token) (mqtt.Token, error) {
+	j := job{do: do, token: make(chan mqtt.Token, 1)}
+	select {
+	case l.jobs <- j:
+	case <-l.lost:
+		return nil, errLost
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	var token mqtt.Token
+	select {
+	case token = <-j.token:
+	case <-l.lost:
+		return nil, errLost
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	select {
+	case <-token.Done():
+	case <-l.lost:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	select {
+	case <-token.Done():
+		if token.Error() == nil {
+			return token, nil
+		}
+		l.conn.abort(token.Error()) // no use any more, if it is not down already
+	default:
+	}
+	return nil, errLost
+}
+
+// publish sends a message with QoS 1 and returns after its PUBACK.
+func (l *link) publish(ctx context.Context, topic string, payload []byte) error {
+	l.cfg.trace.sent(Packet{Name: "PUBLISH", Topic: topic, Payload: payload})
+	_, err := l.roundTrip(ctx, func() mqtt.Token { return l.client.Publish(topic, 1, false, payload) })
+	if err == nil {
+		l.cfg.trace.received(Packet{Name: "PUBACK"})
+	}
+	return err
+}
+
+// subscribe asks for QoS 1 and returns after the SUBACK.
+func (l *link) subscribe(ctx context.Context, filter string) error {
+	l.cfg.trace.sent(Packet{Name: "SUBSCRIBE", Topic: filter})
+	token, err := l.roundTrip(ctx, func() mqtt.Token { return l.client.Subscribe(filter, 1, nil) })
+	if err != nil {
+		return err
+	}
+	if granted := token.(*mqtt.SubscribeToken).Result()[filter]; granted > 1 {
+		return fmt.Errorf("%w: subscription to %s refused with 0x%02x", errProtocol, filter, granted)
+	}
+	l.cfg.trace.received(Packet{Name: "SUBACK"})
+	return nil
+}
+
+// close sends DISCONNECT if the connection is up, and returns when Paho's goroutines have ended.
+func (l *link) close() {
+	force := time.AfterFunc(closeTimeout, func() { l.conn.abort(net.ErrClosed) })
+	if !l.isLost() {
+		l.cfg.trace.sent(Packet{Name: "DISCONNECT"})
+	}
+	l.client.Disconnect(uint(2 * closeTimeout / time.Millisecond))
+	force.Stop()
+	l.end(net.ErrClosed)
+	<-l.idle
+}
+
+func hostPort(host string, port int) string {
+	if port == 0 {
+		port = defaultPort
+	}
+	return net.JoinHostPort(host, strconv.Itoa(port))
+}
+
+// defaultPort is MQTT over TLS.
+const defaultPort = 8883

@@ -1,0 +1,60 @@
+package azure
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// Timing is where the kit takes time and chance from. The zero value is the real clock and a random
+// jitter; tests put in their own.
+type Timing struct {
+	// Now is the clock that dates SAS tokens.
+	Now func() time.Time
+	// After delivers once after d, as time.After does. It paces back-off, retry-after and token renewal.
+	After func(d time.Duration) <-chan time.Time
+	// Jitter returns a number in [0, 1).
+	Jitter func() float64
+}
+
+func (t Timing) withDefaults() Timing {
+	if t.Now == nil {
+		t.Now = time.Now
+	}
+	if t.After == nil {
+		t.After = time.After
+	}
+	if t.Jitter == nil {
+		t.Jitter = rand.Float64
+	}
+	return t
+}
+
+// wait returns nil after d, or the context's end.
+func (t Timing) wait(ctx context.Context, d time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.After(d):
+		return nil
+	}
+}
+
+// Back-off between attempts: 1 s, doubled each time, 1 minute at most, of which the upper half is left
+// to chance so that a fleet does not come back in step.
+const (
+	backoffBase = time.Second
+	backoffMax  = time.Minute
+)
+
+// backoff returns the delay before the nth retry, counted from 1.
+func (t Timing) backoff(n int) time.Duration {
+	d := backoffMax
+	if n < 7 { // 1 s << 6 is beyond the maximum
+		d = min(backoffBase<<max(n-1, 0), backoffMax)
+	}
+	return d/2 + time.Duration(t.Jitter()*float64(d/2))
+}
