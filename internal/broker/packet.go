@@ -1,0 +1,231 @@
+package broker
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/rule"
+)
+
+// publish judges a PUBLISH, acks it and answers it.
+func (c *conn) publish(pk *packets.Packet) {
+	if fault := publishFault(pk); fault != "" {
+		c.kick(c.event(journal.Refused), c.malformed(fault))
+		return
+	}
+	e := c.received(journal.Publish)
+	e.Topic, e.QoS, e.Payload = pk.TopicName, int(pk.FixedHeader.Qos), pk.Payload
+	if pk.FixedHeader.Retain {
+		e.Properties = retained
+	}
+	c.srv.cfg.Journal.Append(e)
+	if pk.FixedHeader.Qos == 2 {
+		c.kick(c.about(pk), &rule.Refusal{Rule: c.srv.cfg.Rules.QoS2, Silent: true, Seen: "QoS 2", Expected: "QoS 0 or 1"})
+		return
+	}
+	c.inside = true
+	v := c.device.Publish(c.ctx, Message{
+		Topic: pk.TopicName, Payload: pk.Payload, QoS: pk.FixedHeader.Qos,
+		Retain: pk.FixedHeader.Retain, Dup: pk.FixedHeader.Dup,
+	})
+	c.inside = false
+	switch v.Action {
+	case Close:
+		c.kick(c.about(pk), refusal(&v))
+		return
+	case Drop:
+		if v.Refusal != nil {
+			c.refuse(c.about(pk), v.Refusal)
+		}
+		return
+	case Refuse:
+		c.refuse(c.about(pk), refusal(&v))
+	case Accept:
+	}
+	if pk.FixedHeader.Qos == 1 {
+		ack := c.sent(journal.Puback)
+		ack.Topic = pk.TopicName
+		if !c.acknowledge(packets.Puback, pk.PacketID, ack) {
+			return
+		}
+	}
+	c.follow(v.After, v.Answers)
+}
+
+// publishFault names the first breach of MQTT 3.1.1 section 3.3. We announce no topic aliases.
+func publishFault(pk *packets.Packet) string {
+	switch {
+	case !validTopic(pk.TopicName):
+		return fmt.Sprintf("topic name %q", pk.TopicName)
+	case pk.FixedHeader.Qos > 0 && pk.PacketID == 0:
+		return "packet id 0"
+	case pk.Properties.TopicAliasFlag:
+		return "a topic alias"
+	}
+	return ""
+}
+
+var retained = map[string]string{"retain": "true"} // shared by all events, never changed
+
+// refusal returns the reason of a verdict, which the platform owes us.
+func refusal(v *Verdict) *rule.Refusal {
+	if v.Refusal == nil {
+		return &rule.Refusal{Silent: true, Detail: "the platform gave no reason"}
+	}
+	return v.Refusal
+}
+
+// acknowledge writes an ack that is nothing but a packet id, and reports whether that went well.
+func (c *conn) acknowledge(kind byte, id uint16, e journal.Event) bool {
+	c.srv.cfg.Journal.Append(e)
+	c.ack = [4]byte{kind << 4, 2, byte(id >> 8), byte(id)}
+	_, err := c.Write(c.ack[:])
+	return err == nil
+}
+
+// follow does what comes after an ack.
+func (c *conn) follow(after func(), answers []Outgoing) {
+	if after != nil {
+		c.inside = true
+		after()
+		c.inside = false
+	}
+	for i := range answers {
+		c.enqueue(answers[i], false)
+	}
+	if len(answers) > 0 {
+		c.flush()
+	}
+}
+
+// puback hears of a message of ours.
+func (c *conn) puback(pk *packets.Packet) {
+	e := c.received(journal.Puback)
+	acked, topic := c.out.acknowledged(pk.PacketID)
+	e.Topic = topic
+	c.srv.cfg.Journal.Append(e)
+	if acked != nil {
+		c.inside = true
+		acked()
+		c.inside = false
+	}
+	c.flush()
+}
+
+// filterVerdict is what happened to one filter of a SUBSCRIBE.
+type filterVerdict struct {
+	Verdict
+	code byte // as in the SUBACK
+}
+
+// failure is the SUBACK return code of MQTT 3.1.1.
+const failure = 0x80
+
+// subscribe judges the filters of a SUBSCRIBE one by one; nothing is written when one of them costs the
+// connection.
+func (c *conn) subscribe(pk *packets.Packet) {
+	if pk.PacketID == 0 || len(pk.Filters) == 0 {
+		c.kick(c.event(journal.Refused), c.malformed("SUBSCRIBE without packet id or without filters"))
+		return
+	}
+	verdicts := make([]filterVerdict, len(pk.Filters))
+	for i, f := range pk.Filters {
+		e := c.received(journal.Subscribe)
+		e.Topic, e.QoS = f.Filter, int(f.Qos)
+		c.srv.cfg.Journal.Append(e)
+		verdicts[i] = c.judgeFilter(f)
+		if c.ctx.Err() != nil {
+			return
+		}
+	}
+	reply := []byte{packets.Suback << 4}
+	body := 2 + len(verdicts)
+	if c.level == 5 {
+		body++
+	}
+	reply = appendLength(reply, body)
+	reply = binary.BigEndian.AppendUint16(reply, pk.PacketID)
+	if c.level == 5 {
+		reply = append(reply, 0) // no properties
+	}
+	for i := range verdicts {
+		reply = append(reply, verdicts[i].code)
+		e := c.sent(journal.Suback)
+		e.Topic = pk.Filters[i].Filter
+		if verdicts[i].code < failure {
+			e.QoS = int(verdicts[i].code)
+		} else {
+			e.Code = journal.Code(int(verdicts[i].code))
+		}
+		c.srv.cfg.Journal.Append(e)
+	}
+	if _, err := c.Write(reply); err != nil {
+		return
+	}
+	for i := range verdicts {
+		if v := &verdicts[i]; v.Action != Drop {
+			c.follow(v.After, v.Answers)
+		}
+	}
+}
+
+func (c *conn) judgeFilter(f packets.Subscription) filterVerdict {
+	where := c.received(journal.Refused)
+	where.Topic = f.Filter
+	if fault := filterFault(f.Filter); fault != "" {
+		r := c.malformed(fmt.Sprintf("filter %q: %s", f.Filter, fault))
+		r.Silent, r.Code, r.Expected = false, failure, "a valid topic filter"
+		c.refuse(where, r)
+		return filterVerdict{code: failure}
+	}
+	c.inside = true
+	v := c.device.Subscribe(f.Filter, f.Qos)
+	c.inside = false
+	switch v.Action {
+	case Close:
+		c.kick(where, refusal(&v))
+	case Accept:
+		granted := min(v.Granted, f.Qos, 1)
+		if c.out.subscribe(f.Filter, granted) {
+			return filterVerdict{v, granted}
+		}
+		where.Kind, where.Detail = journal.Suback, fmt.Sprintf("more than %d subscriptions on one connection", maxSubscriptions)
+		c.srv.cfg.Journal.Append(where)
+		return filterVerdict{code: failure}
+	case Refuse, Drop:
+		r := *refusal(&v)
+		r.Silent, r.Code = false, failure
+		c.refuse(where, &r)
+		v.Action = Refuse
+	}
+	return filterVerdict{v, failure}
+}
+
+func (c *conn) unsubscribe(pk *packets.Packet) {
+	if pk.PacketID == 0 || len(pk.Filters) == 0 {
+		c.kick(c.event(journal.Refused), c.malformed("UNSUBSCRIBE without packet id or without filters"))
+		return
+	}
+	reply := []byte{packets.Unsuback << 4, 2}
+	if c.level == 5 {
+		reply = appendLength(reply[:1], 3+len(pk.Filters))
+	}
+	reply = binary.BigEndian.AppendUint16(reply, pk.PacketID)
+	if c.level == 5 {
+		reply = append(reply, 0)                                // no properties
+		reply = append(reply, make([]byte, len(pk.Filters))...) // success for each filter
+	}
+	for _, f := range pk.Filters {
+		e := c.received(journal.Unsubscribe)
+		e.Topic = f.Filter
+		c.srv.cfg.Journal.Append(e)
+		c.out.unsubscribe(f.Filter)
+		c.inside = true
+		c.device.Unsubscribe(f.Filter)
+		c.inside = false
+	}
+	_, _ = c.Write(reply) // a failed write ends the connection by itself
+}
