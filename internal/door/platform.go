@@ -1,0 +1,106 @@
+package door
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"net/netip"
+
+	"github.com/fakecloud/fakecloud/internal/broker"
+)
+
+// Port is a kind of listener; what it speaks decides how a connection is treated.
+type Port byte
+
+// The kinds of listener.
+const (
+	MQTTS Port = iota + 1 // MQTT over TLS, all platforms
+	MQTT                  // MQTT over plain TCP, for platforms that have it
+	HTTPS                 // HTTPS, and MQTT over TLS for clients that ask for it by ALPN
+	Edge                  // MQTT over TLS, the Edge gateway for clients that do not use its name
+	Proxy                 // HTTP CONNECT and SOCKS5 to the other ones
+)
+
+// String returns the listener's name, as in its flag.
+func (p Port) String() string {
+	switch p {
+	case MQTTS:
+		return "mqtts"
+	case MQTT:
+		return "mqtt"
+	case HTTPS:
+		return "https"
+	case Edge:
+		return "edge"
+	case Proxy:
+		return "proxy"
+	}
+	return "unknown"
+}
+
+// Platform is what stands behind the door. It is given once, at Open; instances come and go inside it.
+type Platform struct {
+	Name string // as in the host table and the journal
+	// Claim says whether a connection without a telling host name is for this platform, and for which of
+	// its instances. Where the name has told the platform it is asked for the instance only. It must be
+	// fast and without effect. Nil claims nothing.
+	Claim func(*Hello) Claim
+	// MQTT serves MQTT connections; nil: the platform has none.
+	MQTT MQTTServer
+	// HTTP serves HTTPS requests; PeerOf tells it who asks. Nil: the platform has none.
+	HTTP http.Handler
+	// Plain is whether the platform also speaks MQTT without TLS.
+	Plain bool
+	// MinTLS is the oldest TLS version it accepts by its own host names; 0 is TLS 1.2.
+	MinTLS uint16
+}
+
+// MQTTServer serves one MQTT connection until it ends, and closes it. *broker.Server is one.
+type MQTTServer interface {
+	Serve(conn net.Conn, peer broker.Peer) error
+}
+
+var _ Certificates = CertificatesFunc(nil)
+
+// Certificates makes the server's certificates.
+type Certificates interface {
+	// Certificate returns the one for the name that the client asked for (lower case), or for the address
+	// it came in on when it asked for none. An error ends the handshake with the alert unrecognized_name.
+	Certificate(sni string, local netip.Addr) (*tls.Certificate, error)
+}
+
+// CertificatesFunc is a function as Certificates.
+type CertificatesFunc func(sni string, local netip.Addr) (*tls.Certificate, error)
+
+// Certificate calls f.
+func (f CertificatesFunc) Certificate(sni string, local netip.Addr) (*tls.Certificate, error) {
+	return f(sni, local)
+}
+
+// Hello is what a client has said of where it wants to go: all that routing knows.
+type Hello struct {
+	Port Port
+	ALPN string // negotiated protocol, empty for most
+	// Name is the host name that the client asked for: SNI, else the name it asked of the proxy; for HTTP
+	// its Host header where that is a vendor's name. Empty for clients that dial an address.
+	Name string
+	// Endpoint is the instance that Name leads to, empty where it leads to none or to several.
+	Endpoint string
+	Path     string // of an HTTP request
+
+	Level        byte // MQTT protocol level; 0 for HTTP
+	ClientID     string
+	Username     string
+	HasUsername  bool
+	Certificates []*x509.Certificate // as presented, leaf first; not verified
+}
+
+// Claim is a platform's answer to a Hello.
+type Claim struct {
+	Endpoint string // the instance that is to judge it; empty: the platform refuses by itself
+	OK       bool   // it is this platform's
+	// Near is, when not OK, why it almost is: one sentence for a person, without secrets. Empty when the
+	// client has nothing in common with this platform.
+	Near string
+}

@@ -1,0 +1,73 @@
+package door
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/coder/websocket"
+
+	"github.com/fakecloud/fakecloud/internal/broker"
+	"github.com/fakecloud/fakecloud/internal/rule"
+)
+
+// Upgrade makes a WebSocket of a request that the door has handed to a platform. One of subprotocols must be
+// among those that the client offers, in any case; the answer repeats the client's spelling (the C SDK asks
+// for "MQTT"). The connection is a stream of bytes over binary frames, which may hold parts of packets or
+// several; a text frame or a message of more than limit bytes ends it. When it returns an error the
+// request has been answered, and the journal says why.
+func Upgrade(w http.ResponseWriter, r *http.Request, limit int64, subprotocols ...string) (net.Conn, broker.Peer, error) {
+	v, ok := r.Context().Value(contextKey{}).(visit)
+	if !ok {
+		panic("door: Upgrade of a request that did not come through the door")
+	}
+	if refusal := upgradeRefusal(r, subprotocols); refusal != nil {
+		v.sock.door.refuse(v.sock, refusal, "")
+		http.Error(w, refusal.Detail+"; expected "+refusal.Expected, refusal.Code)
+		return nil, broker.Peer{}, refusal
+	}
+	// Browsers are no devices and the credentials are in the stream, so that any origin may ask.
+	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+		Subprotocols: subprotocols, InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled,
+	})
+	if err != nil {
+		refusal := &rule.Refusal{Rule: "DOOR-7/handshake", Code: http.StatusBadRequest, Detail: err.Error(),
+			Seen: r.Method + " " + shown(r.URL.Path), Expected: "a WebSocket handshake (RFC 6455, section 4.1)"}
+		v.sock.door.refuse(v.sock, refusal, "")
+		return nil, broker.Peer{}, refusal
+	}
+	// The request's context ends with the handler, the stream lives until it is closed.
+	conn := websocket.NetConn(context.WithoutCancel(r.Context()), ws, websocket.MessageBinary)
+	ws.SetReadLimit(limit)
+	v.sock.handedOver.Store(true)
+	peer := PeerOf(r)
+	peer.Transport = "wss"
+	return conn, peer, nil
+}
+
+// upgradeRefusal checks what the WebSocket library would let pass or explain less well.
+func upgradeRefusal(r *http.Request, subprotocols []string) *rule.Refusal {
+	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		return &rule.Refusal{Rule: "DOOR-7/handshake", Code: http.StatusUpgradeRequired,
+			Detail: "this path speaks WebSocket only", Seen: r.Method + " " + shown(r.URL.Path),
+			Expected: "the headers Connection: Upgrade and Upgrade: websocket"}
+	}
+	var offered []string
+	for _, header := range r.Header.Values("Sec-WebSocket-Protocol") {
+		for name := range strings.SplitSeq(header, ",") {
+			offered = append(offered, strings.TrimSpace(name))
+		}
+	}
+	for _, name := range offered {
+		if slices.ContainsFunc(subprotocols, func(s string) bool { return strings.EqualFold(s, name) }) {
+			return nil
+		}
+	}
+	return &rule.Refusal{Rule: "DOOR-7/subprotocol", Code: http.StatusBadRequest,
+		Detail:   "the client offers no WebSocket subprotocol that is spoken here",
+		Seen:     fmt.Sprintf("Sec-WebSocket-Protocol: %s", shown(strings.Join(offered, ", "))),
+		Expected: "Sec-WebSocket-Protocol: " + strings.Join(subprotocols, " or ")}
+}
