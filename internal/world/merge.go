@@ -1,0 +1,94 @@
+package world
+
+import (
+	"maps"
+	"reflect"
+)
+
+// Merge lays over on top of base and returns a new world that shares no memory with either. What over
+// gives replaces; what it leaves out stays. Lists whose elements have an id merge element by element,
+// new ones at the end; other lists, attestations, authentications and initial twins are replaced whole.
+func Merge(base, over *World) *World {
+	merged := &World{origins: map[string]Position{}}
+	mergeValue(reflect.ValueOf(merged).Elem(), reflect.ValueOf(base).Elem(), field{})
+	mergeValue(reflect.ValueOf(merged).Elem(), reflect.ValueOf(over).Elem(), field{})
+	maps.Copy(merged.origins, base.origins)
+	maps.Copy(merged.origins, over.origins)
+	return merged
+}
+
+// mergeValue lays v over into; into never keeps memory of v.
+func mergeValue(into, v reflect.Value, f field) {
+	if v.IsZero() {
+		return
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		if f.whole {
+			into.SetZero()
+		}
+		for _, sub := range fieldsOf(v.Type()) {
+			mergeValue(into.FieldByIndex(sub.index), v.FieldByIndex(sub.index), sub)
+		}
+	case reflect.Pointer:
+		fresh := reflect.New(v.Type().Elem())
+		if v.Type().Elem().Kind() == reflect.Struct {
+			if !into.IsNil() && !f.whole {
+				mergeValue(fresh.Elem(), into.Elem(), field{})
+			}
+			mergeValue(fresh.Elem(), v.Elem(), field{})
+		} else {
+			fresh.Elem().Set(v.Elem())
+		}
+		into.Set(fresh)
+	case reflect.Slice:
+		if _, hasID := idField(v.Type().Elem()); hasID {
+			mergeElements(into, v)
+			return
+		}
+		into.Set(reflect.AppendSlice(reflect.MakeSlice(v.Type(), 0, v.Len()), v))
+	case reflect.Map:
+		into.Set(reflect.ValueOf(cloneJSON(v.Interface())))
+	default:
+		into.Set(v)
+	}
+}
+
+func mergeElements(into, v reflect.Value) {
+	merged := reflect.MakeSlice(v.Type(), into.Len(), into.Len()+v.Len())
+	reflect.Copy(merged, into)
+	at := make(map[string]int, merged.Len())
+	for i := range merged.Len() {
+		at[idOf(merged.Index(i))] = i
+	}
+	for i := range v.Len() {
+		element := v.Index(i)
+		j, known := at[idOf(element)]
+		if !known {
+			j = merged.Len()
+			at[idOf(element)] = j
+			merged = reflect.Append(merged, reflect.Zero(element.Type()))
+		}
+		mergeValue(merged.Index(j), element, field{})
+	}
+	into.Set(merged)
+}
+
+func cloneJSON(v any) any {
+	switch x := v.(type) {
+	case map[string]any:
+		m := make(map[string]any, len(x))
+		for k, e := range x {
+			m[k] = cloneJSON(e)
+		}
+		return m
+	case []any:
+		l := make([]any, len(x))
+		for i, e := range x {
+			l[i] = cloneJSON(e)
+		}
+		return l
+	default:
+		return v
+	}
+}
