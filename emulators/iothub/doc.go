@@ -1,0 +1,10 @@
+// Package iothub is the core of the emulated Azure IoT Hub: hubs, identities, verdicts on credentials,
+// live connections, telemetry. It knows no MQTT, HTTP or AMQP; the heads in its subpackages translate.
+//
+// It follows the vendor's pages "Communicate with your IoT hub using the MQTT protocol", "Control access
+// to IoT Hub with shared access signatures", "Authenticate identities with X.509 certificates",
+// "Understand the identity registry", "Understand IoT Hub message format", "Troubleshoot IoT Hub error
+// codes" and the sources of the device SDKs; each rule names its own in rules.go.
+//
+// Lock order: Service.mu before a table's lock; neither is held while a Downlink is called.
+package iothub

@@ -1,0 +1,50 @@
+package mqtt
+
+import (
+	"strings"
+
+	"github.com/fakecloud/fakecloud/emulators/iothub"
+	"github.com/fakecloud/fakecloud/internal/wire/azure"
+)
+
+// nearTopic explains a topic that IoT Hub does not know and names the closest legal one.
+func nearTopic(topic string, id iothub.Identity) (detail, expected string) {
+	events := azure.EventsPrefix(id.DeviceID, id.ModuleID) + "/"
+	lower := strings.ToLower(topic)
+	switch {
+	case strings.HasPrefix(topic, "/") && strings.HasPrefix(topic[1:], "devices/"):
+		return "the topic begins with a slash", events
+	case strings.HasPrefix(lower, "$iothub/twin/patch/properties/desired"):
+		return "desired properties come from the hub; a device reports its own", "$iothub/twin/PATCH/properties/reported/?$rid={id}"
+	case strings.HasPrefix(lower, "$iothub/methods/post"):
+		return "a device answers methods, it does not call them", "$iothub/methods/res/{status}/?$rid={id of the call}"
+	case strings.HasPrefix(lower, "$iothub/twin"):
+		return "no such twin topic; case counts", "$iothub/twin/GET/?$rid={id} or $iothub/twin/PATCH/properties/reported/?$rid={id}"
+	case strings.HasPrefix(lower, "$dps/"):
+		return "this is a topic of the Device Provisioning Service, the connection is to IoT Hub", events
+	case strings.Contains(lower, "devicebound"):
+		return "devicebound is the way to the device; telemetry goes to events", events
+	case strings.HasPrefix(lower, "devices/") && strings.Contains(lower, "messages/event"):
+		return "the topic is close to the events topic; case and spelling count", events
+	default:
+		return "IoT Hub is no general broker: it knows no such topic", events
+	}
+}
+
+// nearFilter names the filter that was probably meant.
+func nearFilter(filter, device, module string) string {
+	own := azure.DeviceboundFilters(device, module)[0]
+	lower := strings.ToLower(filter)
+	switch {
+	case strings.HasPrefix(lower, "$iothub/twin/res"):
+		return "$iothub/twin/res/#"
+	case strings.HasPrefix(lower, "$iothub/twin"):
+		return "$iothub/twin/PATCH/properties/desired/#"
+	case strings.HasPrefix(lower, "$iothub/method"):
+		return "$iothub/methods/POST/#"
+	case strings.HasPrefix(lower, "devices/"):
+		return own
+	default:
+		return own + ", $iothub/twin/res/#, $iothub/twin/PATCH/properties/desired/# or $iothub/methods/POST/#"
+	}
+}

@@ -1,0 +1,91 @@
+package iothub
+
+import (
+	"errors"
+	"log/slog"
+	"sync"
+
+	"github.com/fakecloud/fakecloud/internal/clock"
+	"github.com/fakecloud/fakecloud/internal/ids"
+	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/store"
+)
+
+// Platform is the platform's name in the journal.
+const Platform = "iothub"
+
+// Errors of the registry calls. They are wrapped with what is wrong.
+var (
+	ErrNotFound = store.ErrNotFound
+	ErrExists   = store.ErrExists
+	ErrInvalid  = errors.New("invalid")
+	// ErrPrecondition says that an ETag does not match.
+	ErrPrecondition = errors.New("etag does not match")
+)
+
+// Config makes a Service. All but the limits and Log is required.
+type Config struct {
+	Clock   clock.Clock
+	IDs     *ids.Source
+	Journal *journal.Journal
+	Store   *store.Store
+	Log     *slog.Logger // nil discards
+	// TelemetryMessages and TelemetryBytes bound the kept telemetry, the oldest goes first.
+	// Zero takes 100,000 messages and 64 MiB.
+	TelemetryMessages int
+	TelemetryBytes    int
+}
+
+// Service is all hubs of one instance. Its methods may be called concurrently.
+type Service struct {
+	clock   clock.Clock
+	ids     *ids.Source
+	journal *journal.Journal
+	store   *store.Store
+	log     *slog.Logger
+
+	hubs     *store.Table[Hub]
+	devices  *store.Table[Device] // by hub and device id
+	modules  *store.Table[Module] // by hub, device and module id
+	assigned *store.Table[string] // device id -> hub, as DPS assigned it last
+
+	telemetry telemetryLog
+
+	mu    sync.Mutex
+	order int // of the last hub put
+	live  map[string]*Session
+}
+
+// New returns a service without hubs.
+func New(c Config) *Service {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Service{
+		clock: c.Clock, ids: c.IDs, journal: c.Journal, store: c.Store, log: c.Log,
+		hubs:     store.NewTable(c.Store, "iothub.hubs", Hub.clone),
+		devices:  store.NewTable(c.Store, "iothub.devices", Device.clone),
+		modules:  store.NewTable(c.Store, "iothub.modules", Module.clone),
+		assigned: store.NewTable[string](c.Store, "iothub.assigned", nil),
+		live:     map[string]*Session{},
+	}
+	s.telemetry.limit(c.TelemetryMessages, c.TelemetryBytes)
+	return s
+}
+
+// key joins a hub's host and ids to a row's key. No part can hold the separator.
+func key(hub string, ids ...string) string {
+	k := hub
+	for _, id := range ids {
+		k += keySeparator + id
+	}
+	return k
+}
+
+const keySeparator = "\x00"
+
+// Journal returns the journal that the service writes to, for its heads.
+func (s *Service) Journal() *journal.Journal { return s.journal }
+
+// Store returns the store that the service lives in, for its heads' own tables.
+func (s *Service) Store() *store.Store { return s.store }

@@ -1,0 +1,240 @@
+package iothub
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/rule"
+)
+
+// Property is a named value of a message.
+type Property struct {
+	Name  string
+	Value string
+}
+
+// The properties that the hub stamps on messages ("Understand IoT Hub message format").
+const (
+	PropEnqueued     = "iothub-enqueuedtime"
+	PropDeviceID     = "iothub-connection-device-id"
+	PropModuleID     = "iothub-connection-module-id"
+	PropGenerationID = "iothub-connection-auth-generation-id"
+	PropAuthMethod   = "iothub-connection-auth-method"
+	PropSource       = "iothub-message-source"
+	PropModel        = "dt-dataschema"
+)
+
+// SourceTelemetry is the message source of what devices send.
+const SourceTelemetry = "Telemetry"
+
+// MaxMessage is the largest device-to-cloud message: body, values of system properties, names and values
+// of application properties.
+const MaxMessage = 262144
+
+// enqueuedFormat shows a message's arrival to the millisecond, as the hub's events do.
+const enqueuedFormat = "2006-01-02T15:04:05.000Z"
+
+// D2C is a device-to-cloud message as a head hands it over.
+type D2C struct {
+	Body []byte // kept; must not be changed
+	// System are the client's system properties under the names that readers see (message-id, …). What
+	// the hub stamps itself is ignored here.
+	System []Property
+	// App are the application properties. Of two with one name the last counts.
+	App []Property
+	// Will marks a last will: it counts although its connection has ended.
+	Will bool
+}
+
+// size is what counts towards MaxMessage.
+func (m D2C) size() int {
+	n := len(m.Body)
+	for _, p := range m.System {
+		n += len(p.Value)
+	}
+	for _, p := range m.App {
+		n += len(p.Name) + len(p.Value)
+	}
+	return n
+}
+
+// Message is a stored device-to-cloud message. Its maps and body are shared and must not be changed.
+type Message struct {
+	Seq        uint64 // grows over all hubs, the first is 1
+	Hub        string
+	DeviceID   string
+	ModuleID   string
+	EnqueuedAt time.Time
+	Body       []byte
+	System     map[string]string // the client's system properties and the hub's stamps
+	Properties map[string]string // application properties, nil when there are none
+}
+
+// Telemetry judges, stamps, stores and journals one message of the session. When it returns nil the
+// message is stored; otherwise nothing of it is kept.
+func (c *Session) Telemetry(_ context.Context, m D2C) *rule.Refusal {
+	if state := c.state.Load(); state == void || state == ended && !m.Will {
+		return refusal("HUB-21/ended", "a message on a connection that was already closed", "", "")
+	}
+	if n := m.size(); n > MaxMessage {
+		r := refusal("HUB-33/size", "the message is too large",
+			fmt.Sprintf("%d bytes: body %d, properties %d", n, len(m.Body), n-len(m.Body)), fmt.Sprintf("at most %d bytes", MaxMessage))
+		r.Code = CodeMessageTooLarge
+		return r
+	}
+	now := c.svc.clock.Wall().UTC()
+	c.active.Store(now.UnixNano())
+	msg := Message{Hub: c.id.Hub, DeviceID: c.id.DeviceID, ModuleID: c.id.ModuleID, EnqueuedAt: now, Body: m.Body}
+	msg.System = c.stamp(m.System, now)
+	shown := msg.System
+	if len(m.App) > 0 {
+		msg.Properties = make(map[string]string, len(m.App))
+		for _, p := range m.App {
+			msg.Properties[p.Name] = p.Value
+		}
+		shown = make(map[string]string, len(msg.Properties)+len(msg.System))
+		maps.Copy(shown, msg.Properties)
+		maps.Copy(shown, msg.System)
+	}
+	c.svc.telemetry.append(msg)
+	e := c.Event(journal.Telemetry)
+	e.Payload, e.Properties = m.Body, shown
+	c.svc.journal.Append(e)
+	return nil
+}
+
+// stamp joins the client's system properties with the hub's; the hub's win.
+func (c *Session) stamp(client []Property, now time.Time) map[string]string {
+	system := make(map[string]string, len(client)+len(c.stamps)+1)
+	for _, p := range client {
+		if !stamped(p.Name) {
+			system[p.Name] = p.Value
+		}
+	}
+	for _, p := range c.stamps {
+		system[p.Name] = p.Value
+	}
+	system[PropEnqueued] = now.Format(enqueuedFormat)
+	return system
+}
+
+// stamped reports whether only the hub may set a property.
+func stamped(name string) bool {
+	switch name {
+	case PropEnqueued, PropDeviceID, PropModuleID, PropGenerationID, PropAuthMethod, PropSource, PropModel:
+		return true
+	}
+	return false
+}
+
+// Telemetry returns the stored messages of a hub after the sequence number since, oldest first, at most
+// limit of them (0 is no limit), and the number to continue after. An empty device takes all devices.
+func (s *Service) Telemetry(hub, device string, since uint64, limit int) (messages []Message, next uint64) {
+	h, err := s.GetHub(hub)
+	if err != nil {
+		return nil, since
+	}
+	return s.telemetry.read(h.Host, device, since, limit)
+}
+
+// TelemetryDropped returns how many messages the limits have pushed out.
+func (s *Service) TelemetryDropped() uint64 {
+	s.telemetry.mu.Lock()
+	defer s.telemetry.mu.Unlock()
+	return s.telemetry.dropped
+}
+
+// telemetryLog is a bounded log of messages.
+type telemetryLog struct {
+	mu       sync.Mutex
+	maxCount int
+	maxBytes int
+	messages []Message // messages[head:] are held, oldest first
+	head     int
+	last     uint64
+	bytes    int
+	dropped  uint64
+}
+
+// The log's default limits.
+const (
+	defaultMessages = 100_000
+	defaultBytes    = 64 << 20
+)
+
+func (l *telemetryLog) limit(count, bytes int) {
+	if count <= 0 {
+		count = defaultMessages
+	}
+	if bytes <= 0 {
+		bytes = defaultBytes
+	}
+	l.maxCount, l.maxBytes = count, bytes
+}
+
+// messageOverhead is what a message costs beside body and properties.
+const messageOverhead = 768
+
+func (m *Message) cost() int {
+	n := messageOverhead + len(m.Body)
+	for k, v := range m.Properties {
+		n += len(k) + len(v) + 32
+	}
+	return n
+}
+
+func (l *telemetryLog) append(m Message) {
+	size := m.cost()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.messages) > l.head && (len(l.messages)-l.head >= l.maxCount || l.bytes+size > l.maxBytes) {
+		l.dropOldest()
+	}
+	l.last++
+	m.Seq = l.last
+	l.messages = append(l.messages, m)
+	l.bytes += size
+}
+
+// dropOldest forgets one message; its place comes back when half of the slice is free. The caller holds mu.
+func (l *telemetryLog) dropOldest() {
+	l.bytes -= l.messages[l.head].cost()
+	l.messages[l.head] = Message{}
+	l.head++
+	l.dropped++
+	if l.head >= 1024 && l.head*2 >= len(l.messages) {
+		n := copy(l.messages, l.messages[l.head:])
+		clear(l.messages[n:])
+		l.messages, l.head = l.messages[:n], 0
+	}
+}
+
+func (l *telemetryLog) read(hub, device string, since uint64, limit int) (messages []Message, next uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	next = max(since, l.last)
+	held := l.messages[l.head:]
+	if len(held) > 0 && since >= held[0].Seq {
+		held = held[min(since-held[0].Seq+1, uint64(len(held))):]
+	}
+	for _, m := range held {
+		if m.Hub != hub || device != "" && m.DeviceID != device {
+			continue
+		}
+		messages = append(messages, m)
+		if limit > 0 && len(messages) == limit {
+			return messages, m.Seq
+		}
+	}
+	return messages, next
+}
+
+func (l *telemetryLog) clear() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.messages, l.head, l.bytes = nil, 0, 0
+}
