@@ -1,0 +1,70 @@
+package dps
+
+import (
+	"hash/fnv"
+	"log/slog"
+	"strings"
+	"sync"
+
+	"github.com/fakecloud/fakecloud/internal/clock"
+	"github.com/fakecloud/fakecloud/internal/ids"
+	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/store"
+)
+
+// Platform is the name of DPS in the journal.
+const Platform = "dps"
+
+// Config makes a Service. All fields are required.
+type Config struct {
+	Clock     clock.Clock
+	IDs       *ids.Source
+	Journal   *journal.Journal
+	Store     *store.Store
+	Allocator Allocator
+	Log       *slog.Logger
+}
+
+// Service holds every DPS instance. Its methods may be called concurrently.
+type Service struct {
+	Config
+	certs certCache
+
+	admin       sync.Mutex // held while records that refer to each other change
+	instances   *store.Table[Instance]
+	scopes      *store.Table[string] // ID scope → instance name
+	cas         *store.Table[CA]
+	enrollments *store.Table[Enrollment]
+	groups      *store.Table[Group]
+
+	// stripes serialise the registrations of one device; admin is never taken while one is held.
+	stripes       [64]sync.Mutex
+	registrations *store.Table[Registration]
+	operations    *store.Table[operations]
+}
+
+// New returns a Service without instances; its state lives in cfg.Store.
+func New(cfg Config) *Service {
+	return &Service{
+		Config:        cfg,
+		instances:     store.NewTable(cfg.Store, "dps.instances", Instance.clone),
+		scopes:        store.NewTable[string](cfg.Store, "dps.scopes", nil),
+		cas:           store.NewTable[CA](cfg.Store, "dps.cas", nil),
+		enrollments:   store.NewTable(cfg.Store, "dps.enrollments", Enrollment.clone),
+		groups:        store.NewTable(cfg.Store, "dps.groups", Group.clone),
+		registrations: store.NewTable[Registration](cfg.Store, "dps.registrations", nil),
+		operations:    store.NewTable(cfg.Store, "dps.operations", operations.clone),
+	}
+}
+
+// key is a record's key: ids are compared without case (concepts-service.md).
+func key(instance, id string) string { return instance + "/" + strings.ToLower(id) }
+
+// lock serialises work on one device's registration and returns the unlock.
+func (s *Service) lock(key string) func() {
+	h := fnv.New32a()
+	h.Write([]byte(key))
+	m := &s.stripes[h.Sum32()%uint32(len(s.stripes))]
+	m.Lock()
+	return m.Unlock
+}
