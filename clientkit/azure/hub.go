@@ -49,6 +49,7 @@ type Hub struct {
 	hard    context.Context // ends when Close must not wait any longer
 	abandon context.CancelFunc
 	done    chan struct{}
+	running sync.WaitGroup // of the links
 
 	mu      sync.Mutex
 	link    *link         // nil while not connected
@@ -70,6 +71,7 @@ func Dial(ctx context.Context, cfg HubConfig) (*Hub, error) {
 	h.hard, h.abandon = context.WithCancel(context.Background())
 	l, err := h.dial(ctx, 0, isFinal)
 	if err != nil {
+		h.running.Wait()
 		h.stop()
 		h.abandon()
 		h.cfg.OnState(Closed, err)
@@ -87,7 +89,7 @@ func (h *Hub) dial(ctx context.Context, attempt int, final func(error) bool) (*l
 			return nil, fmt.Errorf("azure: connecting to %s: %w", h.cfg.Host, outOfTime(ctx, last))
 		}
 		h.cfg.OnState(Connecting, nil)
-		l, err := connect(ctx, h.cfg.linkConfig())
+		l, err := connect(ctx, h.cfg.linkConfig(&h.running))
 		switch {
 		case err == nil:
 			return l, nil
@@ -179,6 +181,7 @@ func (h *Hub) finish(err error) {
 		h.set(nil, fmt.Errorf("%w: %w", ErrClosed, err))
 	}
 	h.stop() // after set: a Send that sees the end finds its reason
+	h.running.Wait()
 	h.cfg.OnState(Closed, err)
 }
 

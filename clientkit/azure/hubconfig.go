@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -122,7 +123,7 @@ func (c HubConfig) renewAfter() time.Duration {
 	return c.TokenLife*85/100 - time.Duration(c.Timing.Jitter()*float64(c.TokenLife*5/100))
 }
 
-func (c HubConfig) linkConfig() linkConfig {
+func (c HubConfig) linkConfig(running *sync.WaitGroup) linkConfig {
 	host := c.Host
 	if c.GatewayHost != "" {
 		host = c.GatewayHost
@@ -134,6 +135,7 @@ func (c HubConfig) linkConfig() linkConfig {
 		cleanSession: c.CleanSession,
 		keepAlive:    c.KeepAlive,
 		trace:        c.Trace,
+		running:      running,
 		onPublish: func(topic string, _ []byte) {
 			// Left unacknowledged: an earlier session of this device may have subscribed to
 			// cloud-to-device messages, and an acknowledgement would take them off the hub's queue.

@@ -38,6 +38,7 @@ type linkConfig struct {
 	autoAck       bool
 	onPublish     func(topic string, payload []byte) // must not block
 	trace         tracer
+	running       *sync.WaitGroup // the links' goroutines; waited for by their owner at its end
 }
 
 // link is one MQTT connection on a Paho client of its own: Paho's own reconnect completes the tokens of
@@ -47,7 +48,6 @@ type link struct {
 	client mqtt.Client
 	conn   *conn
 	jobs   chan job
-	idle   chan struct{}  // closed when the publisher has ended
 	lost   chan struct{}  // closed when the connection has ended, for whatever reason
 	users  sync.WaitGroup // Sends that hold the link
 
@@ -62,9 +62,11 @@ type job struct {
 }
 
 // conn is the socket under Paho. It reads the CONNACK along, because Paho takes an unknown return code
-// for success, and it turns a closing by ourselves into an error that Paho reports.
+// for success, it turns a closing by ourselves into an error that Paho reports, and after a failed write
+// it closes the socket under TLS at once: a TLS alert would wait for a peer that takes nothing.
 type conn struct {
 	net.Conn
+	socket  net.Conn
 	head    []byte // the first four bytes received
 	mu      sync.Mutex
 	aborted error
@@ -90,6 +92,14 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+func (c *conn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if err != nil {
+		c.abort(err)
+	}
+	return n, err
+}
+
 // refusal returns the return code of a CONNACK other than 0.
 func (c *conn) refusal() (byte, bool) {
 	if len(c.head) == connackSize && c.head[0] == 0x20 && c.head[3] != 0 {
@@ -104,20 +114,20 @@ func (c *conn) abort(cause error) {
 		c.aborted = cause
 	}
 	c.mu.Unlock()
-	_ = c.Conn.Close()
+	_ = c.socket.Close()
 }
 
 // connect opens TCP, TLS and MQTT. The caller closes the link.
 func connect(ctx context.Context, cfg linkConfig) (*link, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	raw, err := open(ctx, cfg)
+	secured, err := open(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("azure: connect to %s: %w", cfg.address, err)
 	}
 	l := &link{
-		cfg: cfg, conn: &conn{Conn: raw},
-		jobs: make(chan job), idle: make(chan struct{}), lost: make(chan struct{}),
+		cfg: cfg, conn: &conn{Conn: secured, socket: secured.NetConn()},
+		jobs: make(chan job), lost: make(chan struct{}),
 	}
 	l.client = mqtt.NewClient(l.options())
 	unwatch := context.AfterFunc(ctx, func() { l.conn.abort(ctx.Err()) })
@@ -126,10 +136,10 @@ func connect(ctx context.Context, cfg linkConfig) (*link, error) {
 	<-token.Done()
 	inTime := unwatch()
 	if err := token.Error(); err != nil {
-		_ = raw.Close()
+		_ = secured.Close()
 		return nil, l.connectError(ctx, err)
 	}
-	go l.publisher()
+	cfg.running.Go(l.publisher)
 	if !inTime {
 		l.close()
 		return nil, fmt.Errorf("azure: connect to %s: %w", cfg.address, ctx.Err())
@@ -138,7 +148,7 @@ func connect(ctx context.Context, cfg linkConfig) (*link, error) {
 	return l, nil
 }
 
-func open(ctx context.Context, cfg linkConfig) (net.Conn, error) {
+func open(ctx context.Context, cfg linkConfig) (*tls.Conn, error) {
 	dial := cfg.dial
 	if dial == nil {
 		dial = (&net.Dialer{}).DialContext
@@ -209,9 +219,8 @@ func (l *link) isLost() bool {
 }
 
 // publisher hands packets to Paho one by one. When the connection goes down at that moment, Paho blocks
-// for the write time-out; callers do not wait for it.
+// for the write time-out; neither callers nor the next connection wait for it.
 func (l *link) publisher() {
-	defer close(l.idle)
 	for {
 		select {
 		case <-l.lost:
@@ -252,7 +261,10 @@ func (l *link) roundTrip(ctx context.Context, do func() mqtt.Token) (mqtt.Token,
 		if token.Error() == nil {
 			return token, nil
 		}
-		l.conn.abort(token.Error()) // no use any more, if it is not down already
+		// The connection is of no use any more. Paho may tell so later only; until then it would be
+		// taken for a live one.
+		l.conn.abort(token.Error())
+		l.end(token.Error())
 	default:
 	}
 	return nil, errLost
@@ -282,7 +294,7 @@ func (l *link) subscribe(ctx context.Context, filter string) error {
 	return nil
 }
 
-// close sends DISCONNECT if the connection is up, and returns when Paho's goroutines have ended.
+// close sends DISCONNECT if the connection is up, and ends Paho's goroutines.
 func (l *link) close() {
 	force := time.AfterFunc(closeTimeout, func() { l.conn.abort(net.ErrClosed) })
 	if !l.isLost() {
@@ -291,7 +303,6 @@ func (l *link) close() {
 	l.client.Disconnect(uint(2 * closeTimeout / time.Millisecond))
 	force.Stop()
 	l.end(net.ErrClosed)
-	<-l.idle
 }
 
 func hostPort(host string, port int) string {

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -114,6 +115,7 @@ func Provision(ctx context.Context, cfg ProvisionConfig) (Assignment, error) {
 	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
 	defer cancel()
 	p := &provisioning{cfg: cfg}
+	defer p.running.Wait()
 	for n := 1; ; n++ {
 		a, err := p.attempt(ctx)
 		switch {
@@ -138,6 +140,7 @@ type provisioning struct {
 	operationID string // set once DPS has accepted the registration
 	rid         int
 	last        error // the last answer to be retried
+	running     sync.WaitGroup
 }
 
 // failure prefers an answer of the service over the way the time ran out.
@@ -199,6 +202,7 @@ func (p *provisioning) linkConfig(answers chan<- answer) linkConfig {
 		keepAlive:    provisionKeepAlive,
 		autoAck:      true,
 		trace:        c.Trace,
+		running:      &p.running,
 		onPublish: func(topic string, payload []byte) {
 			a, err := parseAnswer(topic, payload)
 			if err != nil {

@@ -34,7 +34,8 @@ type cloud struct {
 type peer struct {
 	t       testing.TB
 	conn    *tls.Conn
-	packets chan string // raw packets; closed at the end of the connection
+	packets chan string   // raw packets; closed at the end of the connection
+	stalled chan struct{} // closed by the test: take no more from the socket
 }
 
 func newCloud(t testing.TB, names ...string) *cloud {
@@ -50,6 +51,11 @@ func selfSigned(t testing.TB, cn string, names ...string) (tls.Certificate, *x50
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(240 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true,
 	}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		}
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	require.NoError(t, err)
 	leaf, err := x509.ParseCertificate(der)
@@ -64,7 +70,7 @@ func (c *cloud) tls() *tls.Config { return &tls.Config{RootCAs: c.roots} }
 
 func (c *cloud) dial(_ context.Context, _, address string) (net.Conn, error) {
 	client, server := pipe()
-	p := &peer{t: c.t, packets: make(chan string, 1024), conn: tls.Server(server, &tls.Config{
+	p := &peer{t: c.t, packets: make(chan string, 1024), stalled: make(chan struct{}), conn: tls.Server(server, &tls.Config{
 		Certificates: []tls.Certificate{c.cert}, ClientAuth: tls.RequestClientCert,
 	})}
 	c.t.Cleanup(func() { _ = server.Close() })
@@ -95,11 +101,27 @@ func (p *peer) read(accepted chan<- *peer) {
 	}
 	accepted <- p
 	for {
-		packet, err := readPacket(p.conn)
+		packet, err := readPacket(p)
 		if err != nil {
 			return
 		}
+		if packet == pingreq {
+			_, _ = p.conn.Write([]byte(pingresp))
+			continue
+		}
 		p.packets <- packet
+	}
+}
+
+// Read takes from the socket unless the peer is stalled.
+func (p *peer) Read(b []byte) (int, error) {
+	n, err := p.conn.Read(b)
+	select {
+	case <-p.stalled:
+		<-p.t.Context().Done()
+		return 0, io.EOF
+	default:
+		return n, err
 	}
 }
 
@@ -157,7 +179,8 @@ func (p *peer) drop() { _ = p.conn.NetConn().Close() }
 // accept takes the next connection and answers its CONNECT.
 func (c *cloud) accept(connack string) (*peer, string) {
 	c.t.Helper()
-	p := <-c.peers
+	p, ok := <-c.peers
+	require.True(c.t, ok, "nobody connects")
 	connect := p.packet()
 	if connack != "" {
 		p.send(connack)
@@ -168,6 +191,8 @@ func (c *cloud) accept(connack string) (*peer, string) {
 const (
 	accepted   = "\x20\x02\x00\x00"
 	disconnect = "\xe0\x00"
+	pingreq    = "\xc0\x00"
+	pingresp   = "\xd0\x00"
 )
 
 // puback acknowledges a QoS 1 PUBLISH that came in raw.

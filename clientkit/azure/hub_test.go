@@ -1,0 +1,447 @@
+package azure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const hubHost = "contoso.azure-devices.net"
+
+// demoKey is the 32 ASCII characters 0123456789abcdef twice, the key of the sheet's vectors.
+const demoKey = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+
+// vectorNow makes a token of one hour end at vector V1's expiry, 2030-01-01.
+func vectorNow() time.Time { return time.Unix(1893456000-3600, 0) }
+
+func hubConfig(c *cloud) HubConfig {
+	credential, err := SymmetricKey(demoKey)
+	require.NoError(c.t, err)
+	return HubConfig{
+		Host: hubHost, DeviceID: "dev-01", Credential: credential, TLS: c.tls(), Dial: c.dial,
+		Timing: Timing{Jitter: func() float64 { return 0 }},
+	}
+}
+
+// up connects a hub to c and returns both ends.
+func up(t *testing.T, c *cloud, cfg HubConfig) (*Hub, *peer) {
+	t.Helper()
+	type result struct {
+		hub *Hub
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		h, err := Dial(t.Context(), cfg)
+		done <- result{h, err}
+	}()
+	p, _ := c.accept(accepted)
+	got := <-done
+	require.NoError(t, got.err)
+	t.Cleanup(func() { _ = got.hub.Close(context.Background()) })
+	return got.hub, p
+}
+
+// sending runs Send beside the test.
+func sending(ctx context.Context, h *Hub, m Message) <-chan error {
+	done := make(chan error, 1)
+	go func() { done <- h.Send(ctx, m) }()
+	return done
+}
+
+func text(body string) Message { return Message{Body: []byte(body)} }
+
+// The literal CONNECT and PUBLISH packets; the password is the whole token of vector V1 of the sheet.
+func TestHubLiteralPackets(t *testing.T) {
+	t.Parallel()
+	cert, _ := selfSigned(t, "dev-01")
+	cases := map[string]struct {
+		change           func(*HubConfig)
+		address          string
+		connect, publish string
+	}{
+		"key": {
+			change:  func(c *HubConfig) { c.Timing.Now = vectorNow },
+			address: "contoso.azure-devices.net:8883",
+			connect: "\x10\xdc\x01\x00\x04MQTT\x04\xc0\x00\xf0\x00\x06dev-01" +
+				"\x00\x38contoso.azure-devices.net/dev-01/?api-version=2021-04-12" +
+				"\x00\x8eSharedAccessSignature sr=contoso.azure-devices.net%2Fdevices%2Fdev-01" +
+				"&sig=JQmpIEKDMl%2BOJOOeafv5EINLZmT%2FO%2Fu0tqZURbAHh%2BQ%3D&se=1893456000",
+			publish: "\x32\x27\x00\x1fdevices/dev-01/messages/events/\x00\x01{\"\"}",
+		},
+		"certificate": {
+			change: func(c *HubConfig) {
+				c.Credential = X509(cert)
+				c.CleanSession, c.KeepAlive, c.GatewayHost, c.Port = true, 20*time.Second, "127.0.0.1", 18883
+				c.ModelID, c.Product = "dtmi:com:example:Thermostat;1", "my device/1"
+			},
+			address: "127.0.0.1:18883",
+			connect: "\x10\x9c\x01\x00\x04MQTT\x04\x82\x00\x14\x00\x06dev-01" +
+				"\x00\x88contoso.azure-devices.net/dev-01/?api-version=2021-04-12" +
+				"&DeviceClientType=my%20device%2F1&model-id=dtmi%3Acom%3Aexample%3AThermostat%3B1",
+			publish: "\x32\x27\x00\x1fdevices/dev-01/messages/events/\x00\x01{\"\"}",
+		},
+		"module": {
+			change: func(c *HubConfig) {
+				c.ModuleID, c.Timing.Now = "mod-a", vectorNow
+			},
+			address: "contoso.azure-devices.net:8883",
+			connect: "\x10\xf2\x01\x00\x04MQTT\x04\xc0\x00\xf0\x00\x0cdev-01/mod-a" +
+				"\x00\x3econtoso.azure-devices.net/dev-01/mod-a/?api-version=2021-04-12" +
+				"\x00\x98SharedAccessSignature sr=contoso.azure-devices.net%2Fdevices%2Fdev-01%2Fmodules%2Fmod-a" +
+				"&sig=Aph6WgFAF00uSVneZglExBjOsbRbUsrlT6bipTiK5iU%3D&se=1893456000",
+			publish: "\x32\x35\x00\x2ddevices/dev-01/modules/mod-a/messages/events/\x00\x01{\"\"}",
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := newCloud(t, hubHost, "127.0.0.1")
+				cfg := hubConfig(c)
+				tc.change(&cfg)
+				go func() {
+					h, err := Dial(t.Context(), cfg)
+					if err != nil {
+						t.Error(err)
+						close(c.peers)
+						return
+					}
+					if err := h.Send(t.Context(), text(`{""}`)); err != nil {
+						t.Error(err)
+					}
+					_ = h.Close(t.Context())
+				}()
+				p, connect := c.accept(accepted)
+				require.Equal(t, tc.address, <-c.dials)
+				require.Equal(t, tc.connect, connect)
+				publish := p.packet()
+				require.Equal(t, tc.publish, publish)
+				p.puback(publish)
+				p.expect(disconnect)
+				p.expectEnd()
+			})
+		})
+	}
+}
+
+func TestSendWaitsForPuback(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud(t, hubHost)
+		h, p := up(t, c, hubConfig(c))
+		sent := sending(t.Context(), h, text("1"))
+		publish := p.packet()
+		synctest.Wait()
+		require.Empty(t, sent, "no return before the PUBACK")
+		p.puback(publish)
+		require.NoError(t, <-sent)
+	})
+}
+
+func TestSendAgainAfterLostConnection(t *testing.T) {
+	t.Parallel()
+	for _, clean := range []bool{false, true} {
+		t.Run(fmt.Sprintf("clean session %t", clean), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := newCloud(t, hubHost)
+				var mu sync.Mutex
+				var states []string
+				cfg := hubConfig(c)
+				cfg.CleanSession = clean
+				cfg.OnState = func(s State, err error) {
+					mu.Lock()
+					defer mu.Unlock()
+					states = append(states, fmt.Sprintf("%s %t", s, err != nil))
+				}
+				h, p := up(t, c, cfg)
+				sent := sending(t.Context(), h, text("precious"))
+				first := p.packet()
+				start := time.Now()
+				p.drop()
+
+				p, _ = c.accept("\x20\x02\x00\x03") // busy: not final
+				require.Equal(t, 500*time.Millisecond, time.Since(start))
+				p.expectEnd()
+				p, _ = c.accept(accepted)
+				require.Equal(t, 1500*time.Millisecond, time.Since(start), "the delay doubles")
+				second := p.packet()
+				require.Equal(t, first, second)
+				p.puback(second)
+				require.NoError(t, <-sent)
+
+				require.NoError(t, h.Close(t.Context()))
+				p.expect(disconnect)
+				require.Equal(t, []string{
+					"connecting false", "connected false", "disconnected true", "connecting false",
+					"disconnected true", "connecting false", "connected false", "closed false",
+				}, states)
+				require.ErrorIs(t, h.Send(t.Context(), text("late")), ErrClosed)
+				require.Equal(t, ErrClosed, h.Err())
+			})
+		})
+	}
+}
+
+func TestPubackJustBeforeTheEndCounts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud(t, hubHost)
+		h, p := up(t, c, hubConfig(c))
+		sent := sending(t.Context(), h, text("once"))
+		p.puback(p.packet())
+		p.drop()
+		require.NoError(t, <-sent)
+		p, _ = c.accept(accepted)
+		synctest.Wait() // for the hub to take the CONNACK
+		require.NoError(t, h.Close(t.Context()))
+		p.expect(disconnect)
+	})
+}
+
+func TestRefusedReconnectIsFinal(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud(t, hubHost)
+		h, p := up(t, c, hubConfig(c))
+		sent := sending(t.Context(), h, text("1"))
+		p.packet()
+		p.drop()
+		p, _ = c.accept("\x20\x02\x00\x05")
+		var refused *ConnectError
+		err := <-sent
+		require.ErrorAs(t, err, &refused)
+		require.ErrorIs(t, err, ErrClosed)
+		require.EqualValues(t, 5, refused.ReturnCode)
+		require.EqualError(t, refused, "azure: contoso.azure-devices.net refused the connection: return code 5 (not authorized)")
+		<-h.Done()
+		require.ErrorAs(t, h.Err(), &refused)
+		p.expectEnd()
+	})
+}
+
+func TestDialRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud(t, hubHost)
+		failed := make(chan error, 1)
+		go func() {
+			_, err := Dial(t.Context(), hubConfig(c))
+			failed <- err
+		}()
+		c.accept("\x20\x02\x00\x05")
+		var refused *ConnectError
+		require.ErrorAs(t, <-failed, &refused)
+		require.Len(t, c.dials, 1)
+	})
+}
+
+func TestDialEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud(t, hubHost)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		cfg := hubConfig(c)
+		cfg.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no network") }
+		_, err := Dial(ctx, cfg)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorContains(t, err, "no network", "the last failure is told as well")
+	})
+}
+
+func TestTokenIsRenewed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud(t, hubHost)
+		cfg := hubConfig(c)
+		cfg.TokenLife = 1000 * time.Second
+		start := time.Now()
+		h, p := up(t, c, cfg)
+
+		time.Sleep(849 * time.Second)
+		sent := sending(t.Context(), h, text("under way"))
+		publish := p.packet()
+		time.Sleep(2 * time.Second)
+		waiting := sending(t.Context(), h, text("waits"))
+		synctest.Wait()
+		require.Empty(t, p.packets, "DISCONNECT waits for the PUBACK, the next message for the new connection")
+		p.puback(publish)
+		require.NoError(t, <-sent)
+		p.expect(disconnect)
+		p.expectEnd()
+
+		p, connect := c.accept(accepted)
+		require.Equal(t, 851*time.Second, time.Since(start), "85 percent of the token's life and the wait")
+		require.Contains(t, connect, fmt.Sprintf("&se=%d", time.Now().Unix()+1000))
+		publish = p.packet()
+		require.Contains(t, publish, "waits")
+		p.puback(publish)
+		require.NoError(t, <-waiting)
+	})
+}
+
+func TestPoisonousMessageIsGivenUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud(t, hubHost)
+		h, p := up(t, c, hubConfig(c))
+		sent := sending(t.Context(), h, text("poison"))
+		start := time.Now()
+		for range 5 {
+			p.packet()
+			p.drop()
+			p, _ = c.accept(accepted)
+		}
+		require.ErrorContains(t, <-sent, "connection lost 5 times")
+		require.Equal(t, 15500*time.Millisecond, time.Since(start), "0.5, 1, 2, 4, 8 s: short connections do not reset the delay")
+		sent = sending(t.Context(), h, text("good"))
+		p.puback(p.packet())
+		require.NoError(t, <-sent)
+	})
+}
+
+func TestSendContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud(t, hubHost)
+		h, p := up(t, c, hubConfig(c))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, h.Send(ctx, text("never acknowledged")), context.DeadlineExceeded)
+		p.packet()
+		ended, stop := context.WithCancel(t.Context())
+		stop()
+		require.ErrorIs(t, h.Close(ended), context.Canceled)
+		require.ErrorIs(t, h.Close(t.Context()), nil)
+	})
+}
+
+func TestCloseWaitsForPuback(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud(t, hubHost)
+		h, p := up(t, c, hubConfig(c))
+		sent := sending(t.Context(), h, text("last"))
+		publish := p.packet()
+		closed := make(chan error, 1)
+		go func() { closed <- h.Close(t.Context()) }()
+		synctest.Wait()
+		require.Empty(t, closed)
+		p.puback(publish)
+		require.NoError(t, <-sent)
+		p.expect(disconnect)
+		require.NoError(t, <-closed)
+	})
+}
+
+func TestCloseCutShort(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud(t, hubHost)
+		h, p := up(t, c, hubConfig(c))
+		sent := sending(t.Context(), h, text("last"))
+		p.packet()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, h.Close(ctx), context.DeadlineExceeded)
+		require.ErrorIs(t, <-sent, ErrClosed, "never silently lost")
+	})
+}
+
+func TestMessagesOfTheHubStayUnacknowledged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud(t, hubHost)
+		h, p := up(t, c, hubConfig(c))
+		p.send(answerQoS1("devices/dev-01/messages/devicebound/", "c2d"))
+		require.NoError(t, h.Close(t.Context()))
+		p.expect(disconnect)
+	})
+}
+
+func TestStalledServer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud(t, hubHost)
+		h, p := up(t, c, hubConfig(c))
+		close(p.stalled)
+		start := time.Now()
+		first := sending(t.Context(), h, Message{Body: make([]byte, 200_000)})
+		second := sending(t.Context(), h, Message{Body: make([]byte, 200_000)})
+		p, _ = c.accept(accepted)
+		require.Equal(t, 10500*time.Millisecond, time.Since(start), "write time-out and first delay")
+		p.puback(p.packet())
+		p.puback(p.packet())
+		require.NoError(t, <-first)
+		require.NoError(t, <-second)
+	})
+}
+
+// Fifty messages from ten goroutines through connections that die after every few packets: each one is
+// acknowledged to its sender only when the server acknowledged it.
+func TestManySendsOverBadConnections(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud(t, hubHost)
+		h, p := up(t, c, hubConfig(c))
+		var acknowledged sync.Map
+		serving := make(chan struct{})
+		go func() {
+			defer close(serving)
+			for n := 0; ; n++ {
+				packet, ok := <-p.packets
+				switch {
+				case ok && packet == disconnect:
+					return
+				case ok && n%7 == 6:
+					p.drop()
+				case ok:
+					body := packet[strings.LastIndex(packet, "message "):]
+					acknowledged.Store(body, true)
+					if _, err := p.conn.Write([]byte("\x40\x02" + packetID(packet))); err != nil {
+						acknowledged.Delete(body)
+					}
+				default:
+					p = <-c.peers
+					<-p.packets
+					if _, err := p.conn.Write([]byte(accepted)); err != nil {
+						return
+					}
+				}
+			}
+		}()
+		var senders sync.WaitGroup
+		failures := make(chan error, 50)
+		for sender := range 10 {
+			senders.Go(func() {
+				for n := range 5 {
+					body := fmt.Sprintf("message %d of %d", n, sender)
+					err := h.Send(t.Context(), text(body))
+					for err != nil && strings.Contains(err.Error(), "5 times") {
+						err = h.Send(t.Context(), text(body))
+					}
+					if _, ok := acknowledged.Load(body); !ok && err == nil {
+						err = errors.New("not acknowledged: " + body)
+					}
+					failures <- err
+				}
+			})
+		}
+		senders.Wait()
+		for range 50 {
+			require.NoError(t, <-failures)
+		}
+		require.NoError(t, h.Close(t.Context()))
+		<-serving
+	})
+}
