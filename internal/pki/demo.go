@@ -48,3 +48,8 @@ func (a *Authority) openDemo() error {
 	}
 	return nil
 }
+
+// DemoPEM returns demo-ca's certificate and key.
+func DemoPEM() (certificate, key []byte) {
+	return append([]byte(nil), demoCert...), append([]byte(nil), demoKey...)
+}

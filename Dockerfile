@@ -1,0 +1,22 @@
+# syntax is plain on purpose: any engine builds this, with or without BuildKit.
+FROM golang:1.26 AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+ARG VERSION=dev
+RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /out/fakecloud ./cmd/fakecloud \
+ && mkdir -p /out/data && chown 65532:65532 /out/data && chmod 0700 /out/data
+
+FROM scratch
+COPY --from=build /out/fakecloud /fakecloud
+COPY --from=build --chown=65532:65532 /out/data /data
+USER 65532:65532
+VOLUME /data
+ENV FAKECLOUD_DATA=/data \
+    FAKECLOUD_BIND=0.0.0.0 \
+    FAKECLOUD_ADMIN_BIND=0.0.0.0 \
+    FAKECLOUD_HTTPS_PORT=443
+EXPOSE 8883 443 1883 5671 8884 8484 8485
+HEALTHCHECK --interval=2s --timeout=2s --start-period=5s --retries=3 CMD ["/fakecloud", "health"]
+ENTRYPOINT ["/fakecloud"]

@@ -1,0 +1,224 @@
+package fakecloud
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/fakecloud/fakecloud/emulators/dps"
+	"github.com/fakecloud/fakecloud/emulators/iothub"
+	"github.com/fakecloud/fakecloud/internal/pki"
+	"github.com/fakecloud/fakecloud/internal/world"
+)
+
+// platforms are the cores that a world is applied to.
+type platforms struct {
+	hub *iothub.Service
+	dps *dps.Service
+}
+
+// apply creates or replaces in the cores what w names. caPEM returns the certificate of a device CA.
+func (p platforms) apply(w *world.World, caPEM func(name string) ([]byte, error)) error {
+	for _, h := range w.Azure.Hubs {
+		if err := p.applyHub(h, caPEM); err != nil {
+			return fmt.Errorf("azure.hubs[%s]: %w", h.Name, err)
+		}
+	}
+	for _, d := range w.Azure.DPS {
+		if err := p.applyDPS(d, w, caPEM); err != nil {
+			return fmt.Errorf("azure.dps[%s]: %w", d.Name, err)
+		}
+	}
+	return nil
+}
+
+func (p platforms) applyHub(h world.Hub, caPEM func(string) ([]byte, error)) error {
+	hub := iothub.Hub{
+		Name: h.Name, Host: h.HostName(),
+		DisableDeviceSAS: isTrue(h.DisableDeviceSAS), DisableModuleSAS: isTrue(h.DisableModuleSAS),
+	}
+	for _, policy := range h.Policies {
+		var rights iothub.Rights
+		for _, name := range policy.Rights {
+			r, err := iothub.ParseRights(name)
+			if err != nil {
+				return err
+			}
+			rights |= r
+		}
+		hub.Policies = append(hub.Policies, iothub.Policy{Name: policy.Name, Rights: rights,
+			PrimaryKey: policy.PrimaryKey, SecondaryKey: policy.SecondaryKey})
+	}
+	for _, c := range h.Certificates {
+		text, err := certificatePEM(c, caPEM)
+		if err != nil {
+			return err
+		}
+		certs, err := pki.ParseCertificates(text)
+		if err != nil {
+			return fmt.Errorf("certificates[%s]: %w", c.Name, err)
+		}
+		hub.CAs = append(hub.CAs, iothub.CA{Name: c.Name, Certificate: certs[0], Verified: c.IsVerified()})
+	}
+	if _, err := p.hub.PutHub(hub); err != nil {
+		return err
+	}
+	for _, d := range h.Devices {
+		if err := p.applyDevice(hub.Host, d); err != nil {
+			return fmt.Errorf("devices[%s]: %w", d.DeviceID, err)
+		}
+	}
+	return nil
+}
+
+func (p platforms) applyDevice(hub string, d world.Device) error {
+	twin, err := twinJSON(d.InitialTwin)
+	if err != nil {
+		return err
+	}
+	device := iothub.Device{
+		DeviceID: d.DeviceID, Status: iothub.Status(d.Status), StatusReason: d.StatusReason, InitialTwin: twin,
+		Authentication: authentication(d.Authentication),
+		Capabilities:   iothub.Capabilities{IoTEdge: d.Capabilities != nil && isTrue(d.Capabilities.IoTEdge)},
+	}
+	if _, err := p.hub.PutDevice(hub, device); err != nil {
+		return err
+	}
+	for _, m := range d.Modules {
+		module := iothub.Module{DeviceID: d.DeviceID, ModuleID: m.ModuleID, Authentication: authentication(m.Authentication)}
+		if _, err := p.hub.PutModule(hub, module); err != nil {
+			return fmt.Errorf("modules[%s]: %w", m.ModuleID, err)
+		}
+	}
+	return nil
+}
+
+func authentication(a *world.Authentication) iothub.Authentication {
+	var out iothub.Authentication
+	if a == nil {
+		return out
+	}
+	out.Type = iothub.AuthType(a.Type)
+	if a.SymmetricKey != nil {
+		out.SymmetricKey = iothub.SymmetricKey{PrimaryKey: a.SymmetricKey.PrimaryKey, SecondaryKey: a.SymmetricKey.SecondaryKey}
+	}
+	if a.X509Thumbprint != nil {
+		out.Thumbprint = iothub.Thumbprints{Primary: a.X509Thumbprint.PrimaryThumbprint, Secondary: a.X509Thumbprint.SecondaryThumbprint}
+	}
+	return out
+}
+
+func (p platforms) applyDPS(d world.DPS, w *world.World, caPEM func(string) ([]byte, error)) error {
+	instance := dps.Instance{
+		Name: d.Name, IDScope: d.IDScope, AllocationPolicy: dps.AllocationPolicy(d.AllocationPolicy),
+		LinkedHubs: hubHosts(w, d.LinkedHubs), Rounds: d.Rounds,
+	}
+	if d.RetryAfter != nil {
+		instance.RetryAfter = int(d.RetryAfter.D().Seconds())
+	}
+	if err := p.dps.PutInstance(instance); err != nil {
+		return err
+	}
+	for _, c := range d.Certificates {
+		text, err := certificatePEM(c, caPEM)
+		if err != nil {
+			return err
+		}
+		if err := p.dps.PutCA(d.Name, dps.CA{Name: c.Name, Certificate: string(text), Verified: c.IsVerified()}); err != nil {
+			return err
+		}
+	}
+	for _, e := range d.Enrollments {
+		terms, err := termsOf(w, e.Provisioning)
+		if err != nil {
+			return err
+		}
+		enrollment := dps.Enrollment{RegistrationID: e.RegistrationID, DeviceID: e.DeviceID, Terms: terms}
+		if x := e.Attestation.X509; x != nil {
+			enrollment.Attestation.X509 = &dps.X509{Primary: pemOf(x.Primary), Secondary: pemOf(x.Secondary)}
+		}
+		enrollment.Attestation.SymmetricKey = keysOf(e.Attestation.SymmetricKey)
+		if _, err := p.dps.PutEnrollment(d.Name, enrollment); err != nil {
+			return err
+		}
+	}
+	for _, g := range d.Groups {
+		terms, err := termsOf(w, g.Provisioning)
+		if err != nil {
+			return err
+		}
+		group := dps.Group{ID: g.Name, Terms: terms}
+		if x := g.Attestation.X509; x != nil {
+			group.Attestation.X509 = &dps.X509{PrimaryCA: x.CA, SecondaryCA: x.SecondaryCA, Primary: pemOf(x.Primary), Secondary: pemOf(x.Secondary)}
+		}
+		group.Attestation.SymmetricKey = keysOf(g.Attestation.SymmetricKey)
+		if _, err := p.dps.PutGroup(d.Name, group); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func termsOf(w *world.World, t world.Provisioning) (dps.Terms, error) {
+	twin, err := twinJSON(t.InitialTwin)
+	if err != nil {
+		return dps.Terms{}, err
+	}
+	hubs := t.IoTHubs
+	if t.IoTHubHostName != "" {
+		hubs = []string{t.IoTHubHostName}
+	}
+	return dps.Terms{
+		Disabled: t.ProvisioningStatus == "disabled", AllocationPolicy: dps.AllocationPolicy(t.AllocationPolicy),
+		IoTHubs: hubHosts(w, hubs), InitialTwin: twin,
+		Capabilities: dps.Capabilities{IoTEdge: t.Capabilities != nil && isTrue(t.Capabilities.IoTEdge)},
+	}, nil
+}
+
+// hubHosts turns names or host names of hubs into host names.
+func hubHosts(w *world.World, names []string) []string {
+	hosts := make([]string, 0, len(names))
+	for _, name := range names {
+		host := name
+		for _, h := range w.Azure.Hubs {
+			if h.Name == name {
+				host = h.HostName()
+			}
+		}
+		hosts = append(hosts, host)
+	}
+	return hosts
+}
+
+func certificatePEM(c world.CACertificate, caPEM func(string) ([]byte, error)) ([]byte, error) {
+	if c.CA == "" {
+		return []byte(c.PEM), nil
+	}
+	text, err := caPEM(c.CA)
+	if err != nil {
+		return nil, fmt.Errorf("certificates[%s]: %w", c.Name, err)
+	}
+	return text, nil
+}
+
+func keysOf(k *world.SymmetricKey) *dps.SymmetricKey {
+	if k == nil {
+		return nil
+	}
+	return &dps.SymmetricKey{Primary: k.PrimaryKey, Secondary: k.SecondaryKey}
+}
+
+func pemOf(c *world.Certificate) string {
+	if c == nil {
+		return ""
+	}
+	return c.PEM
+}
+
+func twinJSON(t *world.Twin) (json.RawMessage, error) {
+	if t == nil {
+		return nil, nil
+	}
+	return json.Marshal(map[string]any{"tags": t.Tags, "properties": map[string]any{"desired": t.Properties.Desired}})
+}
+
+func isTrue(b *bool) bool { return b != nil && *b }

@@ -1,0 +1,170 @@
+package fakecloud
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/fakecloud/fakecloud/emulators/dps"
+	dpsmqtt "github.com/fakecloud/fakecloud/emulators/dps/mqtt"
+	"github.com/fakecloud/fakecloud/emulators/iothub"
+	hubmqtt "github.com/fakecloud/fakecloud/emulators/iothub/mqtt"
+	"github.com/fakecloud/fakecloud/internal/broker"
+	"github.com/fakecloud/fakecloud/internal/clock"
+	"github.com/fakecloud/fakecloud/internal/door"
+	"github.com/fakecloud/fakecloud/internal/hosts"
+	"github.com/fakecloud/fakecloud/internal/ids"
+	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/pki"
+	"github.com/fakecloud/fakecloud/internal/rule"
+	"github.com/fakecloud/fakecloud/internal/store"
+	"github.com/fakecloud/fakecloud/internal/world"
+)
+
+// Cloud is a running instance. Its methods may be called concurrently.
+type Cloud struct {
+	config  Config
+	seed    uint64
+	clock   *clock.Control
+	rules   *rule.Table
+	journal *journal.Journal
+	hosts   *hosts.Table
+	pki     *pki.Authority
+	cores   platforms
+	servers [servers]*broker.Server
+	door    *door.Door
+
+	worldMu sync.Mutex // serialises changes of the world
+	closing sync.Once
+	closed  error
+}
+
+// The platforms' MQTT servers.
+const (
+	dpsServer = iota
+	hubServer
+	servers
+)
+
+// Rules returns every rule that this version enforces.
+func Rules() *rule.Table {
+	return rule.NewTable(door.Rules, dps.Rules, iothub.Rules)
+}
+
+// New runs an instance until Close. It has bound its ports and accepts when New returns. ctx bounds the
+// start only.
+func New(ctx context.Context, options ...Option) (*Cloud, error) {
+	var c Config
+	for _, o := range options {
+		o(&c)
+	}
+	return Open(ctx, c)
+}
+
+// Open is New with a Config.
+func Open(ctx context.Context, config Config) (*Cloud, error) {
+	if config.Log == nil {
+		config.Log = slog.New(slog.DiscardHandler)
+	}
+	c := &Cloud{config: config, clock: clock.New(), rules: Rules(), hosts: hosts.New()}
+	c.seed = seedOf(config)
+	c.journal = journal.New(c.clock, c.rules, journal.Options{})
+	first, err := world.Load(config.World, config.WorldFiles...)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.openPKI(first); err != nil {
+		return nil, err
+	}
+	c.cores = c.newCores(c.journal)
+	if err := c.seedWorld(first); err != nil {
+		return nil, errors.Join(err, c.pki.Close())
+	}
+	if err := c.listen(); err != nil {
+		return nil, errors.Join(err, c.pki.Close())
+	}
+	return c, nil
+}
+
+func seedOf(config Config) uint64 {
+	if config.Seed != nil {
+		return *config.Seed
+	}
+	var b [8]byte
+	rand.Read(b[:]) // never fails (crypto/rand, Go 1.24)
+	return binary.BigEndian.Uint64(b[:]) >> 11
+}
+
+func (c *Cloud) openPKI(w *world.World) error {
+	authority, err := pki.Open(pki.Options{
+		Dir: c.config.DataDir, Advertise: c.config.Advertise, Addresses: localAddresses(),
+		ServerKey: pki.ServerKey(c.config.ServerKey), RootUnconstrained: c.config.RootUnconstrained,
+		ServerCA: c.config.ServerCA, ServerCAKey: c.config.ServerCAKey, Log: c.config.Log,
+		Domains: hubDomains(w),
+	})
+	if err != nil {
+		return fmt.Errorf("PKI: %w", err)
+	}
+	c.pki = authority
+	return nil
+}
+
+// newCores makes the platforms' cores on a store of their own.
+func (c *Cloud) newCores(j *journal.Journal) platforms {
+	state, source := store.New(), ids.New(c.seed)
+	hub := iothub.New(iothub.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log})
+	registrar := dps.New(dps.Config{Clock: c.clock, IDs: source, Journal: j, Store: state,
+		Allocator: allocator{hub}, Log: c.config.Log})
+	return platforms{hub: hub, dps: registrar}
+}
+
+// listen starts the platforms' servers and opens the door in front of them.
+func (c *Cloud) listen() error {
+	base := broker.Config{Journal: c.journal, Clock: c.clock, Log: c.config.Log}
+	registrar := dpsmqtt.New(c.cores.dps)
+	forDPS := base
+	forDPS.Platform, forDPS.Head, forDPS.Levels = dps.Platform, registrar, dpsmqtt.Levels
+	forDPS.MaxPacket, forDPS.Rules, forDPS.Mask = dpsmqtt.MaxPacket, dpsmqtt.BrokerRules, dpsmqtt.Mask
+	dpsBroker, err := broker.New(forDPS)
+	if err != nil {
+		return err
+	}
+	hubBroker, err := broker.New(hubmqtt.Config(c.cores.hub, base))
+	if err != nil {
+		return err
+	}
+	c.servers = [...]*broker.Server{dpsServer: dpsBroker, hubServer: hubBroker}
+	c.door, err = door.Open(door.Config{
+		Bind: c.config.Bind, Ports: c.doorPorts(), Hosts: c.hosts, Advertise: c.config.Advertise,
+		Certificates: c.pki, Journal: c.journal, Log: c.config.Log, KeyLog: c.config.KeyLog,
+		Platforms: []door.Platform{
+			{Name: dps.Platform, Claim: claimDPS(registrar), MQTT: dpsBroker},
+			{Name: iothub.Platform, Claim: c.claimHub, MQTT: hubBroker},
+		},
+	})
+	return err
+}
+
+// closeTimeout bounds Close: stopping takes less than a second.
+const closeTimeout = 900 * time.Millisecond
+
+// Close ends every connection and frees the ports. It may be called more than once.
+func (c *Cloud) Close() error {
+	c.closing.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		c.door.Stop()
+		var errs []error
+		for _, s := range c.servers {
+			errs = append(errs, s.Close(ctx))
+		}
+		errs = append(errs, c.door.Close(ctx), c.pki.Close())
+		c.closed = errors.Join(errs...)
+	})
+	return c.closed
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/fakecloud/fakecloud"
+	"github.com/fakecloud/fakecloud/internal/world"
+)
+
+// serveFlags are the flags of serve (design of the public surface); each is also an environment variable
+// FAKECLOUD_… and a key of the world file's serve section: flag before environment before world.
+type serveFlags struct {
+	config                                                              []string
+	data                                                                string
+	ephemeral, lan, rootUnconstrained                                   bool
+	bind, adminBind                                                     string
+	advertise, allowOutbound                                            []string
+	mqtts, mqtt, https, amqps, amqp, edge, admin, proxy                 string
+	serverKey, serverCA, serverCAKey, seed, logFormat, logLevel, keylog string
+	adminToken, viewerToken                                             string
+}
+
+func (f *serveFlags) register(fs *pflag.FlagSet) {
+	fs.StringArrayVar(&f.config, "config", nil, "world file (repeatable; later ones override by id)")
+	fs.StringVar(&f.data, "data", "fakecloud-data", "directory of PKI and state")
+	fs.BoolVar(&f.ephemeral, "ephemeral", false, "keep nothing on disk")
+	fs.StringVar(&f.bind, "bind", "", "address of the device ports (default both loopbacks)")
+	fs.StringVar(&f.adminBind, "admin-bind", "", "address of the admin port (default loopback)")
+	fs.BoolVar(&f.lan, "lan", false, "device ports on all addresses; admin stays on loopback but for ca.pem and explain")
+	fs.StringArrayVar(&f.advertise, "advertise", nil, "further name or address that clients dial (repeatable)")
+	fs.StringVar(&f.mqtts, "mqtts-port", "8883", "MQTT over TLS; 0 is any free port, off is none")
+	fs.StringVar(&f.mqtt, "mqtt-port", "1883", "plain MQTT, for IoTDA")
+	fs.StringVar(&f.https, "https-port", "auto", "HTTPS and WebSocket; auto is 8443, and 443 where permitted")
+	fs.StringVar(&f.amqps, "amqps-port", "5671", "AMQP over TLS")
+	fs.StringVar(&f.amqp, "amqp-port", "off", "plain AMQP")
+	fs.StringVar(&f.edge, "edge-port", "8884", "Edge gateway for clients without its name")
+	fs.StringVar(&f.admin, "admin-port", "8484", "admin API")
+	fs.StringVar(&f.proxy, "proxy-port", "8485", "HTTP CONNECT and SOCKS5 proxy to the device ports, by vendor name")
+	fs.StringVar(&f.serverKey, "server-key", "vendor", "what the platforms present: vendor, ecdsa or rsa")
+	fs.StringVar(&f.serverCA, "server-ca", "", "PEM file of your own root for server certificates")
+	fs.StringVar(&f.serverCAKey, "server-ca-key", "", "its key")
+	fs.BoolVar(&f.rootUnconstrained, "root-unconstrained", false, "make a server root without name constraints")
+	fs.StringVar(&f.seed, "seed", "", "generated ids follow from this number (default random, printed)")
+	fs.StringArrayVar(&f.allowOutbound, "allow-outbound", nil, "host that webhooks may call (repeatable)")
+	fs.StringVar(&f.logFormat, "log-format", "text", "text or json")
+	fs.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	fs.StringVar(&f.keylog, "keylog", "", "file for TLS secrets, for packet captures")
+	fs.StringVar(&f.adminToken, "admin-token", "", "bearer token that the admin API asks for")
+	fs.StringVar(&f.viewerToken, "viewer-token", "", "bearer token for read-only calls")
+}
+
+// resolve fills flags that were not given from the environment, then from the world.
+func (f *serveFlags) resolve(cmd *cobra.Command, env func(string) string, w *world.World) error {
+	fromWorld := map[string][]string{}
+	for _, flag := range w.Serve.Flags() {
+		fromWorld[flag.Name] = flag.Values
+	}
+	var errs []error
+	cmd.LocalNonPersistentFlags().VisitAll(func(flag *pflag.Flag) {
+		if flag.Changed || flag.Name == "config" || flag.Name == "help" {
+			return
+		}
+		name := "FAKECLOUD_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
+		if text := env(name); text != "" {
+			errs = append(errs, set(flag, name, splitList(flag, text)))
+			return
+		}
+		if values := fromWorld[flag.Name]; len(values) > 0 {
+			errs = append(errs, set(flag, "serve."+flag.Name+" of the world file", values))
+		}
+	})
+	return errors.Join(errs...)
+}
+
+func splitList(flag *pflag.Flag, text string) []string {
+	if flag.Value.Type() == "stringArray" {
+		return strings.Split(text, ",")
+	}
+	return []string{text}
+}
+
+func set(flag *pflag.Flag, origin string, values []string) error {
+	for _, v := range values {
+		if err := flag.Value.Set(v); err != nil {
+			return usagef("%s: %q is not a value for --%s: %w", origin, v, flag.Name, err)
+		}
+	}
+	return nil
+}
+
+// port reads one port flag; auto is only known to --https-port.
+func port(name, text string) (int, error) {
+	if text == "off" {
+		return fakecloud.Off, nil
+	}
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return 0, usagef("--%s %q: a port is a number from 0 (any free one) to 65535, or off", name, text)
+	}
+	return int(n), nil
+}
+
+func (f *serveFlags) ports() (p fakecloud.Ports, admin int, err error) {
+	var errs []error
+	read := func(name, text string) int {
+		n, err := port(name, text)
+		errs = append(errs, err)
+		return n
+	}
+	p.MQTTS, p.Proxy, admin = read("mqtts-port", f.mqtts), read("proxy-port", f.proxy), read("admin-port", f.admin)
+	if f.https == "auto" {
+		p.HTTPS, p.HTTPSWherePermitted = []int{8443}, []int{443}
+	} else if n := read("https-port", f.https); n != fakecloud.Off {
+		p.HTTPS = []int{n}
+	}
+	// No platform of this version speaks on these; their values are checked all the same.
+	for _, unused := range [][2]string{{"mqtt-port", f.mqtt}, {"amqps-port", f.amqps}, {"amqp-port", f.amqp}, {"edge-port", f.edge}} {
+		read(unused[0], unused[1])
+	}
+	p.MQTT, p.Edge = fakecloud.Off, fakecloud.Off
+	return p, admin, errors.Join(errs...)
+}
+
+// build turns the flags into an instance's configuration.
+func (f *serveFlags) build(inline string) (c fakecloud.Config, admin int, err error) {
+	c = fakecloud.Config{
+		DataDir: f.data, Advertise: f.advertise, ServerKey: f.serverKey, ServerCA: f.serverCA,
+		ServerCAKey: f.serverCAKey, RootUnconstrained: f.rootUnconstrained, WorldFiles: f.config, World: inline, Version: version,
+	}
+	if f.ephemeral {
+		c.DataDir = ""
+	}
+	if f.bind != "" {
+		c.Bind = strings.Split(f.bind, ",")
+	}
+	if f.lan {
+		c.Bind = []string{"0.0.0.0"}
+	}
+	if f.seed != "" {
+		n, err := strconv.ParseUint(f.seed, 10, 64)
+		if err != nil {
+			return c, 0, usagef("--seed %q: a seed is a whole number from 0", f.seed)
+		}
+		c.Seed = &n
+	}
+	c.Ports, admin, err = f.ports()
+	if err != nil {
+		return c, 0, fmt.Errorf("%w", err)
+	}
+	return c, admin, nil
+}

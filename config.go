@@ -1,0 +1,88 @@
+package fakecloud
+
+import (
+	"io"
+	"log/slog"
+)
+
+// Off as a port means that the listener is not opened.
+const Off = -1
+
+// Ports are TCP ports: 0 is any free port, Off no listener.
+type Ports struct {
+	MQTTS int   // MQTT over TLS, every platform
+	MQTT  int   // plain MQTT, IoTDA only
+	HTTPS []int // HTTPS and WebSockets
+	// HTTPSWherePermitted are further HTTPS ports, opened where the machine allows it and else done without.
+	HTTPSWherePermitted []int
+	Edge                int // the Edge gateway, for clients that do not send its name
+	Proxy               int // HTTP CONNECT and SOCKS5 to the other ports, by the vendors' names
+}
+
+// Config says how to run an instance. The zero value listens on free loopback ports, keeps nothing on
+// disk and serves the default world.
+type Config struct {
+	// DataDir holds PKI and state, created with mode 0700. Empty keeps everything in memory.
+	DataDir string
+	// Bind lists the addresses that device ports listen on. Empty means both loopbacks.
+	Bind  []string
+	Ports Ports
+	// Advertise lists further host names and addresses that clients dial; certificates and user names
+	// accept them.
+	Advertise []string
+	// ServerKey is the kind of key that platforms present: "vendor" (RSA, as the real ones), "rsa" or
+	// "ecdsa" (three times cheaper). Empty means vendor.
+	ServerKey string
+	// ServerCA and ServerCAKey are PEM files of a root of your own to issue server certificates from.
+	ServerCA, ServerCAKey string
+	// RootUnconstrained drops the name constraints of the generated root, so that any name may be advertised.
+	RootUnconstrained bool
+	// Seed fixes all generated ids. Nil draws one.
+	Seed *uint64
+	// WorldFiles are world files laid over the default world, later ones over earlier ones by id; World is
+	// inline YAML over them (`fakecloud world schema` has the form; `base: none` drops the default world).
+	WorldFiles []string
+	World      string
+	// Log receives state changes (Info) and packets (Debug). Nil discards.
+	Log *slog.Logger
+	// KeyLog receives TLS secrets in NSS key log format, for packet captures.
+	KeyLog io.Writer
+	// Version is shown by the admin API.
+	Version string
+}
+
+// Option changes a Config.
+type Option func(*Config)
+
+// WithSeed makes generated ids follow from seed.
+func WithSeed(seed uint64) Option { return func(c *Config) { c.Seed = &seed } }
+
+// WithDataDir keeps PKI and state in dir.
+func WithDataDir(dir string) Option { return func(c *Config) { c.DataDir = dir } }
+
+// WithWorld lays a world (YAML) over the default world. Several add up.
+func WithWorld(yaml string) Option {
+	return func(c *Config) {
+		if c.World != "" {
+			c.World += "\n---\n"
+		}
+		c.World += yaml
+	}
+}
+
+// WithLogger passes a logger.
+func WithLogger(log *slog.Logger) Option { return func(c *Config) { c.Log = log } }
+
+// WithServerKey chooses the server's key: "vendor", "rsa" or "ecdsa".
+func WithServerKey(kind string) Option { return func(c *Config) { c.ServerKey = kind } }
+
+// WithBind listens on the given addresses instead of both loopbacks.
+func WithBind(addresses ...string) Option { return func(c *Config) { c.Bind = addresses } }
+
+// WithPorts sets the ports.
+func WithPorts(p Ports) Option { return func(c *Config) { c.Ports = p } }
+
+// WithAdvertise adds names or addresses that clients dial.
+func WithAdvertise(names ...string) Option {
+	return func(c *Config) { c.Advertise = append(c.Advertise, names...) }
+}

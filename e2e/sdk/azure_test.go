@@ -1,0 +1,235 @@
+//go:build vendor
+
+package sdk
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fakecloud/fakecloud"
+	"github.com/fakecloud/fakecloud/clientkit/azure"
+	"github.com/fakecloud/fakecloud/internal/rule"
+)
+
+// The default world's public, test-only values.
+const (
+	idScope   = "0ne00FAKE01"
+	demoHub   = "fakecloud-hub.azure-devices.net"
+	demoKey   = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+	groupKey  = "ZmFrZWNsb3VkLXRlc3QtZ3JvdXAtbWFzdGVyLWtleS0wMDAxLWZha2VjbG91ZC10ZXN0LWdyb3VwLW1hc3Rlcg=="
+	globalDPS = "global.azure-devices-provisioning.net"
+)
+
+// step is one line that a device program prints.
+type step struct {
+	Step, Status, Hub, Device, Error, Text string
+}
+
+// program is an SDK's device program.
+type program struct {
+	name string
+	argv []string
+}
+
+func programs() []program {
+	python := os.Getenv("FAKECLOUD_PYTHON")
+	if python == "" {
+		python = "python3"
+	}
+	return []program{
+		{"python", []string{python, "python/device.py"}},
+		{"node", []string{"node", "node/device.js"}},
+	}
+}
+
+// run runs the program with its settings and returns its steps and exit code.
+func (p program) run(t *testing.T, env map[string]string) ([]step, int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, p.argv[0], p.argv[1:]...)
+	cmd.Env = os.Environ()
+	for k, v := range env {
+		cmd.Env = append(cmd.Env, k+"="+v)
+	}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	require.NoError(t, ctx.Err(), "the program hangs: %s", stderr.String())
+	if _, failed := err.(*exec.ExitError); !failed {
+		require.NoError(t, err)
+	}
+	t.Logf("%s printed:\n%s%s", p.name, stdout.String(), stderr.String())
+	var steps []step
+	for lines := bufio.NewScanner(&stdout); lines.Scan(); {
+		var s step
+		if json.Unmarshal(lines.Bytes(), &s) == nil && s.Step != "" {
+			steps = append(steps, s)
+		}
+	}
+	return steps, cmd.ProcessState.ExitCode()
+}
+
+// real starts fakecloud on the ports that the SDKs are welded to.
+func real(t *testing.T, options ...fakecloud.Option) *fakecloud.Cloud {
+	t.Helper()
+	ports := fakecloud.Ports{MQTTS: 8883, MQTT: fakecloud.Off, HTTPS: []int{443}, Edge: fakecloud.Off, Proxy: fakecloud.Off}
+	return fakecloud.Start(t, append([]fakecloud.Option{fakecloud.WithPorts(ports), fakecloud.WithBind("127.0.0.1")}, options...)...)
+}
+
+func write(t *testing.T, name string, content []byte) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name)
+	require.NoError(t, os.WriteFile(file, content, 0o600))
+	return file
+}
+
+// trust returns the settings that make both SDKs trust the instance.
+func trust(t *testing.T, cloud *fakecloud.Cloud) map[string]string {
+	ca := write(t, "ca.pem", cloud.RootsPEM())
+	return map[string]string{"CA_FILE": ca, "NODE_EXTRA_CA_CERTS": ca}
+}
+
+func with(base map[string]string, more map[string]string) map[string]string {
+	all := map[string]string{}
+	for k, v := range base {
+		all[k] = v
+	}
+	for k, v := range more {
+		all[k] = v
+	}
+	return all
+}
+
+func deviceKey(t *testing.T, id string) string {
+	t.Helper()
+	group, err := base64.StdEncoding.DecodeString(groupKey)
+	require.NoError(t, err)
+	return base64.StdEncoding.EncodeToString(azure.DeriveDeviceKey(group, id))
+}
+
+func x509Device(t *testing.T, cloud *fakecloud.Cloud, cn string) map[string]string {
+	device, err := cloud.IssueDevice(cn)
+	require.NoError(t, err)
+	return map[string]string{
+		"CERT_FILE": write(t, "device.pem", device.ChainPEM()),
+		"KEY_FILE":  write(t, "device.key", device.KeyPEM()),
+	}
+}
+
+// Seed 002: group enrollment by CA or key, register, telemetry with a property.
+func TestAzureSDKsProvisionAndSend(t *testing.T) {
+	doors := []struct{ name, dps, hub string }{
+		{"vendor names", globalDPS, demoHub},
+		{"loopback", "127.0.0.1", "127.0.0.1"},
+	}
+	for _, p := range programs() {
+		for _, door := range doors {
+			for _, credential := range []string{"x509", "key"} {
+				t.Run(p.name+"/"+door.name+"/"+credential, func(t *testing.T) {
+					cloud := real(t)
+					id := "sdk-" + p.name + "-" + credential
+					env := with(trust(t, cloud), map[string]string{
+						"PROVISIONING_HOST": door.dps, "PROVISIONING_IDSCOPE": idScope, "PROVISIONING_REGISTRATION_ID": id,
+					})
+					if credential == "x509" {
+						env = with(env, x509Device(t, cloud, id))
+					} else {
+						env["DEVICE_KEY"] = deviceKey(t, id)
+					}
+					steps, code := p.run(t, env)
+					require.Zero(t, code)
+					require.Len(t, steps, 3)
+					require.Equal(t, step{Step: "registered", Status: "assigned", Hub: door.hub, Device: id},
+						step{Step: steps[0].Step, Status: steps[0].Status, Hub: steps[0].Hub, Device: steps[0].Device})
+					require.Equal(t, "sent", steps[2].Step)
+					expectTelemetry(t, cloud, id)
+				})
+			}
+		}
+	}
+}
+
+// expectTelemetry reads the event that the program sent from the journal.
+func expectTelemetry(t *testing.T, cloud *fakecloud.Cloud, device string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	events, err := cloud.Await(ctx, fakecloud.Filter{Kind: "telemetry", Device: device}, 1)
+	require.NoError(t, err)
+	require.JSONEq(t, `{"temperature":31}`, string(events[0].Payload))
+	require.Equal(t, "true", events[0].Properties["temperatureAlert"])
+	require.Equal(t, "application/json", events[0].Properties["content-type"])
+}
+
+// A connection string with GatewayHostName=127.0.0.1 reaches the hub with nothing else set.
+func TestAzureSDKsReachTheHubByGatewayHostName(t *testing.T) {
+	for _, p := range programs() {
+		t.Run(p.name, func(t *testing.T) {
+			cloud := real(t)
+			steps, code := p.run(t, with(trust(t, cloud), map[string]string{
+				"HUB_HOST": demoHub, "DEVICE_ID": "demo-sas", "DEVICE_KEY": demoKey, "GATEWAY_HOST": "127.0.0.1",
+			}))
+			require.Zero(t, code)
+			require.Equal(t, "sent", steps[len(steps)-1].Step)
+			expectTelemetry(t, cloud, "demo-sas")
+		})
+	}
+}
+
+// Wrong credentials fail in the SDK's own words, and the journal names the rule.
+func TestAzureSDKsAreRefused(t *testing.T) {
+	wrongKey := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("x"), 32))
+	cases := []struct {
+		name string
+		env  func(t *testing.T, cloud *fakecloud.Cloud) map[string]string
+		rule rule.ID
+		fail map[string]string // the SDK's own error class
+	}{
+		{"dps wrong key", func(t *testing.T, cloud *fakecloud.Cloud) map[string]string {
+			return map[string]string{"PROVISIONING_HOST": globalDPS, "PROVISIONING_IDSCOPE": idScope,
+				"PROVISIONING_REGISTRATION_ID": "sdk-bad", "DEVICE_KEY": wrongKey}
+		}, "DPS-15", map[string]string{"python": "ClientError", "node": "UnauthorizedError"}},
+		{"dps wrong cn", func(t *testing.T, cloud *fakecloud.Cloud) map[string]string {
+			return with(x509Device(t, cloud, "somebody-else"), map[string]string{"PROVISIONING_HOST": globalDPS,
+				"PROVISIONING_IDSCOPE": idScope, "PROVISIONING_REGISTRATION_ID": "sdk-bad"})
+		}, "DPS-21", map[string]string{"python": "ClientError", "node": "UnauthorizedError"}},
+		{"hub wrong key", func(t *testing.T, cloud *fakecloud.Cloud) map[string]string {
+			return map[string]string{"HUB_HOST": demoHub, "DEVICE_ID": "demo-sas", "DEVICE_KEY": wrongKey}
+		}, "HUB-5", map[string]string{"python": "CredentialError", "node": "UnauthorizedError"}},
+		{"hub unknown certificate", func(t *testing.T, cloud *fakecloud.Cloud) map[string]string {
+			return with(x509Device(t, cloud, "demo-sas"), map[string]string{"HUB_HOST": demoHub, "DEVICE_ID": "demo-sas"})
+		}, "HUB-15", map[string]string{"python": "CredentialError", "node": "UnauthorizedError"}},
+	}
+	for _, p := range programs() {
+		for _, c := range cases {
+			t.Run(p.name+"/"+c.name, func(t *testing.T) {
+				cloud := real(t)
+				steps, code := p.run(t, with(trust(t, cloud), c.env(t, cloud)))
+				require.Equal(t, 3, code)
+				require.NotEmpty(t, steps)
+				last := steps[len(steps)-1]
+				require.Equal(t, "failed", last.Step)
+				require.Equal(t, c.fail[p.name], last.Error)
+				refused := cloud.Events(fakecloud.Filter{Kind: "refused", Rule: c.rule})
+				require.NotEmpty(t, refused, "the journal names %s", c.rule)
+				require.NotEmpty(t, refused[0].Fix)
+			})
+		}
+	}
+}
+
+func writeTo(t *testing.T, dir, name string, content []byte) {
+	t.Helper()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, name), content, 0o600))
+}

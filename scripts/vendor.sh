@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Runs other people's clients, unmodified and pinned, against fakecloud: mosquitto, openssl and the Azure
+# SDKs for Python and Node. Installs what is missing; needs Linux with user namespaces, Python 3 and Node.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+need() { # command, Debian package
+  command -v "$1" >/dev/null && return
+  if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" >/dev/null
+  fi
+  command -v "$1" >/dev/null || { echo "vendor: $1 is missing; install $2" >&2; exit 1; }
+}
+need openssl openssl
+need mosquitto mosquitto
+need mosquitto_pub mosquitto-clients
+need unshare util-linux
+need ip iproute2
+need python3 python3-venv
+need node nodejs
+need npm npm
+
+venv=build/venv
+if ! cmp -s e2e/sdk/python/requirements.txt "$venv/installed.txt"; then
+  rm -rf "$venv"
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install -q --disable-pip-version-check -r e2e/sdk/python/requirements.txt
+  cp e2e/sdk/python/requirements.txt "$venv/installed.txt"
+fi
+if ! cmp -s e2e/sdk/node/package-lock.json e2e/sdk/node/node_modules/.installed.json; then
+  (cd e2e/sdk/node && npm ci --silent --ignore-scripts && cp package-lock.json node_modules/.installed.json)
+fi
+
+FAKECLOUD_PROOFS=${FAKECLOUD_PROOFS:-} FAKECLOUD_PYTHON=$PWD/$venv/bin/python \
+  go test -tags vendor -count=1 -timeout 20m ./e2e/sdk/...

@@ -1,0 +1,109 @@
+package fakecloud
+
+import (
+	"context"
+	"net"
+	"net/netip"
+
+	"github.com/fakecloud/fakecloud/emulators/dps"
+	dpsmqtt "github.com/fakecloud/fakecloud/emulators/dps/mqtt"
+	"github.com/fakecloud/fakecloud/emulators/iothub"
+	"github.com/fakecloud/fakecloud/internal/door"
+	"github.com/fakecloud/fakecloud/internal/world"
+)
+
+// allocator lets DPS make devices on the hubs.
+type allocator struct{ hub *iothub.Service }
+
+var _ dps.Allocator = allocator{}
+
+// Assign implements dps.Allocator. X.509 devices become selfSigned ones with the SHA-256 thumbprint of
+// their leaf, as the real service shows them.
+func (a allocator) Assign(_ context.Context, as dps.Assignment) error {
+	device := iothub.Device{DeviceID: as.DeviceID, InitialTwin: as.InitialTwin,
+		Capabilities: iothub.Capabilities{IoTEdge: as.Capabilities.IoTEdge}}
+	if as.Auth.SHA256 != "" {
+		device.Authentication = iothub.Authentication{Type: iothub.AuthSelfSigned,
+			Thumbprint: iothub.Thumbprints{Primary: as.Auth.SHA256, Secondary: as.Auth.SHA256}}
+	} else {
+		device.Authentication = iothub.Authentication{Type: iothub.AuthSAS,
+			SymmetricKey: iothub.SymmetricKey{PrimaryKey: as.Auth.PrimaryKey, SecondaryKey: as.Auth.SecondaryKey}}
+	}
+	if old, err := a.hub.GetDevice(as.Hub, as.DeviceID); err == nil {
+		device.Status, device.StatusReason = old.Status, old.StatusReason
+	}
+	if _, err := a.hub.PutDevice(as.Hub, device); err != nil {
+		return err
+	}
+	return a.hub.Assign(as.Hub, as.DeviceID)
+}
+
+// Holds implements dps.Allocator.
+func (a allocator) Holds(hub, deviceID string) bool {
+	_, err := a.hub.GetDevice(hub, deviceID)
+	return err == nil
+}
+
+func claimDPS(head *dpsmqtt.Head) func(*door.Hello) door.Claim {
+	return func(h *door.Hello) door.Claim {
+		endpoint, ok := head.Claim(h.Username)
+		return door.Claim{Endpoint: endpoint, OK: ok}
+	}
+}
+
+func (c *Cloud) claimHub(h *door.Hello) door.Claim {
+	endpoint, ok, near := c.cores.hub.Claim(h.Username, h.ClientID, h.Hosts...)
+	return door.Claim{Endpoint: endpoint, OK: ok, Near: near}
+}
+
+// dpsSuffix follows an instance's name in its service host name.
+const dpsSuffix = ".azure-devices-provisioning.net"
+
+// globalDPS are the host names that all DPS instances share.
+var globalDPS = []string{"global.azure-devices-provisioning.net", "global.azure-devices-provisioning.cn"}
+
+// nameHosts makes the host table know every instance.
+func (c *Cloud) nameHosts() error {
+	for _, h := range c.cores.hub.Hubs() {
+		if err := c.hosts.Put(iothub.Platform, h.Host, h.Host); err != nil {
+			return err
+		}
+	}
+	for _, i := range c.cores.dps.Instances() {
+		names := append([]string{i.Name + dpsSuffix}, globalDPS...)
+		if err := c.hosts.Put(dps.Platform, i.Name, names...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Cloud) doorPorts() door.Ports {
+	p := c.config.Ports
+	return door.Ports{MQTTS: p.MQTTS, MQTT: p.MQTT, HTTPS: p.HTTPS, HTTPSWherePermitted: p.HTTPSWherePermitted,
+		Edge: p.Edge, Proxy: p.Proxy}
+}
+
+// localAddresses are this machine's own, for certificates of clients that dial an address.
+func localAddresses() []netip.Addr {
+	var found []netip.Addr
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	for _, a := range addresses {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil {
+			found = append(found, prefix.Addr().Unmap())
+		}
+	}
+	return found
+}
+
+// hubDomains are the names of the world outside the vendors' domains.
+func hubDomains(w *world.World) []string {
+	var names []string
+	for _, h := range w.Azure.Hubs {
+		names = append(names, h.HostName())
+	}
+	return names
+}

@@ -1,0 +1,183 @@
+package fakecloud
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/fakecloud/fakecloud/emulators/dps"
+	"github.com/fakecloud/fakecloud/emulators/iothub"
+	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/pki"
+	"github.com/fakecloud/fakecloud/internal/world"
+)
+
+// makeCAs makes or imports the CAs that the world names.
+func (c *Cloud) makeCAs(w *world.World) error {
+	for _, ca := range w.PKI.CAs {
+		if _, err := c.pki.CA(ca.Name); err == nil {
+			continue // the data directory's own wins
+		}
+		var err error
+		if ca.PEM == "" {
+			_, err = c.pki.CreateCA(pki.CARequest{Name: ca.Name, CommonName: ca.CommonName})
+		} else {
+			var key []byte
+			if ca.Key != nil {
+				key = []byte(ca.Key.PEM)
+			}
+			_, err = c.pki.ImportCA(ca.Name, []byte(ca.PEM), key)
+		}
+		if err != nil {
+			return fmt.Errorf("pki.cas[%s]: %w", ca.Name, err)
+		}
+	}
+	return nil
+}
+
+// caPEM returns the certificate of a device CA.
+func (c *Cloud) caPEM(name string) ([]byte, error) {
+	ca, err := c.pki.CA(name)
+	if err != nil {
+		return nil, err
+	}
+	return ca.PEM(), nil
+}
+
+// seedWorld puts the first world into empty cores.
+func (c *Cloud) seedWorld(w *world.World) error {
+	if err := c.makeCAs(w); err != nil {
+		return fmt.Errorf("world: %w", err)
+	}
+	if err := c.cores.apply(w, c.caPEM); err != nil {
+		return fmt.Errorf("world: %w", err)
+	}
+	return c.nameHosts()
+}
+
+// PatchWorld adds or replaces what a world document (YAML or JSON) names, by id, and leaves the rest:
+// all of it, or nothing with an error that names line and key.
+func (c *Cloud) PatchWorld(_ context.Context, document string) error {
+	return worldControl{c}.change("patched", []byte(document), false)
+}
+
+// worldControl is the control plane's access to the world.
+type worldControl struct{ cloud *Cloud }
+
+// Current implements plane.World.
+func (wc worldControl) Current() ([]byte, error) {
+	w, err := wc.cloud.exportWorld()
+	if err != nil {
+		return nil, err
+	}
+	return world.Format(w), nil
+}
+
+// Patch implements plane.World.
+func (wc worldControl) Patch(_ context.Context, document []byte) error {
+	return wc.change("patched", document, false)
+}
+
+// Replace implements plane.World.
+func (wc worldControl) Replace(_ context.Context, document []byte) error {
+	return wc.change("replaced", document, true)
+}
+
+// change parses and validates a document against the running world, rehearses it on cores of its own, so
+// that an error leaves the running ones untouched, and then applies it.
+func (wc worldControl) change(verb string, document []byte, replace bool) error {
+	c := wc.cloud
+	c.worldMu.Lock()
+	defer c.worldMu.Unlock()
+	patch, err := world.Parse("the document", document)
+	if err != nil {
+		return err
+	}
+	base, change := &world.World{}, patch
+	if !replace {
+		if base, err = c.exportWorld(); err != nil {
+			return err
+		}
+	}
+	whole := world.Merge(base, patch)
+	if err := world.Validate(whole); err != nil {
+		return err
+	}
+	if !replace {
+		change = restrict(whole, patch)
+	}
+	if err := c.makeCAs(change); err != nil {
+		return err
+	}
+	if err := c.rehearse(whole); err != nil {
+		return err
+	}
+	if replace {
+		c.clear()
+	}
+	if err := c.cores.apply(change, c.caPEM); err != nil {
+		return err
+	}
+	if err := c.nameHosts(); err != nil {
+		return err
+	}
+	c.journal.Append(journal.Event{Kind: journal.World, Detail: "the world was " + verb})
+	return nil
+}
+
+// rehearse applies w to cores that nobody sees.
+func (c *Cloud) rehearse(w *world.World) error {
+	return c.newCores(journal.New(c.clock, c.rules, journal.Options{})).apply(w, c.caPEM)
+}
+
+// clear removes every instance with its connections.
+func (c *Cloud) clear() {
+	for _, h := range c.cores.hub.Hubs() {
+		c.hosts.Drop(iothub.Platform, h.Host)
+		if err := c.cores.hub.DeleteHub(h.Host); err != nil {
+			c.config.Log.Warn("hub not removed", "endpoint", h.Host, "cause", err)
+		}
+	}
+	for _, i := range c.cores.dps.Instances() {
+		c.hosts.Drop(dps.Platform, i.Name)
+		c.cores.dps.DeleteInstance(i.Name)
+	}
+}
+
+// restrict returns the parts of whole that patch names, in their merged form: applying them leaves the
+// rest of the running world alone.
+func restrict(whole, patch *world.World) *world.World {
+	out := &world.World{PKI: patch.PKI}
+	for _, h := range patch.Azure.Hubs {
+		for _, merged := range whole.Azure.Hubs {
+			if merged.HostName() == h.HostName() {
+				merged.Devices = named(merged.Devices, h.Devices, func(d world.Device) string { return d.DeviceID })
+				out.Azure.Hubs = append(out.Azure.Hubs, merged)
+			}
+		}
+	}
+	for _, d := range patch.Azure.DPS {
+		for _, merged := range whole.Azure.DPS {
+			if merged.Name == d.Name {
+				merged.Enrollments = named(merged.Enrollments, d.Enrollments, func(e world.Enrollment) string { return e.RegistrationID })
+				merged.Groups = named(merged.Groups, d.Groups, func(g world.Group) string { return g.Name })
+				out.Azure.DPS = append(out.Azure.DPS, merged)
+			}
+		}
+	}
+	return out
+}
+
+// named keeps the elements of all whose id occurs in some.
+func named[T any](all, some []T, id func(T) string) []T {
+	wanted := map[string]bool{}
+	for _, s := range some {
+		wanted[id(s)] = true
+	}
+	var kept []T
+	for _, a := range all {
+		if wanted[id(a)] {
+			kept = append(kept, a)
+		}
+	}
+	return kept
+}
