@@ -35,7 +35,7 @@ type linkConfig struct {
 	password      string
 	cleanSession  bool
 	keepAlive     time.Duration
-	autoAck       bool
+	acknowledge   bool                               // what the server publishes
 	onPublish     func(topic string, payload []byte) // must not block
 	trace         tracer
 	running       *sync.WaitGroup // the links' goroutines; waited for by their owner at its end
@@ -177,11 +177,14 @@ func (l *link) options() *mqtt.ClientOptions {
 	o.SetAutoReconnect(false)
 	o.SetConnectRetry(false)
 	o.SetOrderMatters(true) // the handler below never blocks
-	o.SetAutoAckDisabled(!l.cfg.autoAck)
+	o.SetAutoAckDisabled(true)
 	o.SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) { return l.conn, nil })
 	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) { l.end(err) })
 	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) {
 		l.cfg.trace.received(Packet{Name: "PUBLISH", Topic: m.Topic(), Payload: m.Payload()})
+		if l.cfg.acknowledge {
+			m.Ack() // Paho's own comes after the handler: a DISCONNECT could overtake it
+		}
 		l.cfg.onPublish(m.Topic(), m.Payload())
 	})
 	return o

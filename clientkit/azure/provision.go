@@ -200,7 +200,7 @@ func (p *provisioning) linkConfig(answers chan<- answer) linkConfig {
 		password:     c.Credential.password(resource, c.Timing.Now().Add(provisionTokenLife), "registration"),
 		cleanSession: true,
 		keepAlive:    provisionKeepAlive,
-		autoAck:      true,
+		acknowledge:  true,
 		trace:        c.Trace,
 		running:      &p.running,
 		onPublish: func(topic string, payload []byte) {
