@@ -1,0 +1,55 @@
+package control
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/fakecloud/fakecloud/internal/plane"
+)
+
+type status struct {
+	Status string `json:"status" enum:"ok,ready"`
+}
+
+type statusOutput struct{ Body status }
+
+func (a *api) health() {
+	huma.Register(a.huma, huma.Operation{Method: http.MethodGet, Path: "/healthz", OperationID: "health",
+		Summary: "The process lives"}, func(context.Context, *struct{}) (*statusOutput, error) {
+		return &statusOutput{Body: status{Status: "ok"}}, nil
+	})
+	huma.Register(a.huma, huma.Operation{Method: http.MethodGet, Path: "/readyz", OperationID: "ready",
+		Summary: "Every listener accepts", Errors: []int{http.StatusServiceUnavailable}}, func(context.Context, *struct{}) (*statusOutput, error) {
+		if !a.opt.Ready() {
+			return nil, refuse(http.StatusServiceUnavailable, "not every listener accepts yet")
+		}
+		return &statusOutput{Body: status{Status: "ready"}}, nil
+	})
+	a.metrics()
+}
+
+// Info tells what is running and where.
+type Info struct {
+	Version   string           `json:"version"`
+	Seed      uint64           `json:"seed" doc:"generated ids follow from it"`
+	Data      string           `json:"data,omitempty" doc:"data directory; absent when nothing is on disk"`
+	Seq       uint64           `json:"seq" doc:"newest sequence number of the journal"`
+	Dropped   uint64           `json:"dropped,omitempty" doc:"events that the journal's limits have pushed out"`
+	Ports     plane.Ports      `json:"ports" doc:"0 is a listener that is off"`
+	Addresses []string         `json:"addresses" doc:"names and addresses to dial, beside the vendors' names"`
+	Endpoints []plane.Endpoint `json:"endpoints"`
+}
+
+type infoOutput struct{ Body Info }
+
+func (a *api) info() {
+	huma.Register(a.huma, call(http.MethodGet, "/api/v1/info", "info", "Version, seed, ports, endpoints and the journal's sequence number"),
+		func(context.Context, *struct{}) (*infoOutput, error) {
+			p := a.plane
+			return &infoOutput{Body: Info{Version: p.Version, Seed: p.Seed, Data: p.DataDir, Seq: p.Journal.Last(),
+				Dropped: p.Journal.Dropped(), Ports: p.Ports, Addresses: append([]string{}, p.Addresses...),
+				Endpoints: append([]plane.Endpoint{}, p.Endpoints()...)}}, nil
+		})
+}

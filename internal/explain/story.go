@@ -1,0 +1,204 @@
+package explain
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/fakecloud/fakecloud/internal/journal"
+)
+
+// story is what did happen: counts and the last of each kind, platform by platform.
+type story struct {
+	events    int
+	newest    []journal.Event
+	platforms map[string]*chapter
+}
+
+// chapter is a platform's part of a story.
+type chapter struct {
+	platform    string
+	device      string // of a query that names no device
+	connections int    // opened, with or without a CONNECT
+	seen        map[uint64]bool
+	connects    int
+	accepted    *journal.Event // the last CONNACK 0
+	ended       *journal.Event // the last end of an accepted connection
+	provisioned *journal.Event
+	telemetry   int
+	last        journal.Event
+}
+
+// shown is how many of the newest events a report without refusal holds.
+const shown = 12
+
+// tell reads the events of whom q asks for.
+func tell(j Events, q Query) *story {
+	s := &story{platforms: map[string]*chapter{}}
+	each(j, journal.Filter{Address: q.Address}, func(e *journal.Event) {
+		if q.Device != "" && !journal.Glob(q.Device, e.Device) && !strings.HasPrefix(e.Device, q.Device+"/") {
+			return
+		}
+		if e.Platform == "" { // the instance's own doings
+			return
+		}
+		s.events++
+		if s.newest = append(s.newest, *e); len(s.newest) > shown {
+			s.newest = append(s.newest[:0], s.newest[1:]...)
+		}
+		s.chapter(e.Platform).add(e)
+	})
+	return s
+}
+
+func (s *story) chapter(platform string) *chapter {
+	c := s.platforms[platform]
+	if c == nil {
+		c = &chapter{platform: platform, seen: map[uint64]bool{}}
+		s.platforms[platform] = c
+	}
+	return c
+}
+
+func (c *chapter) add(e *journal.Event) {
+	c.last = *e
+	if e.Conn != 0 && !c.seen[e.Conn] {
+		c.seen[e.Conn] = true
+		c.connections++
+	}
+	switch e.Kind {
+	case journal.Connect:
+		c.connects++
+	case journal.Connack:
+		if e.Code != nil && *e.Code == 0 {
+			c.accepted, c.ended = ref(e), nil
+		}
+	case journal.Closed, journal.Disconnect:
+		if c.accepted != nil && e.Conn == c.accepted.Conn {
+			c.ended = ref(e)
+		}
+	case journal.Provisioned:
+		c.provisioned = ref(e)
+	case journal.Telemetry:
+		c.telemetry++
+	}
+}
+
+func ref(e *journal.Event) *journal.Event { copied := *e; return &copied }
+
+func (c *chapter) connected() bool { return c.accepted != nil && c.ended == nil }
+
+// connectedSince reports whether a connection that was accepted after seq is open.
+func (s *story) connectedSince(seq uint64) bool {
+	for _, c := range s.platforms {
+		if c.connected() && c.accepted.Seq > seq {
+			return true
+		}
+	}
+	return false
+}
+
+// ordered returns the chapters in the order of their last events.
+func (s *story) ordered() []*chapter {
+	list := make([]*chapter, 0, len(s.platforms))
+	for _, c := range s.platforms {
+		list = append(list, c)
+	}
+	sort.Slice(list, func(i, k int) bool { return list[i].last.Seq < list[k].last.Seq })
+	return list
+}
+
+// lines tells the story, a platform a line.
+func (s *story) lines() []string {
+	var lines []string
+	for _, c := range s.ordered() {
+		if text := c.line(); text != "" {
+			lines = append(lines, c.platform+": "+text)
+		}
+	}
+	return lines
+}
+
+func (c *chapter) line() string {
+	var parts []string
+	if c.provisioned != nil {
+		text := "provisioned at " + clockTime(c.provisioned.Time)
+		if c.provisioned.Detail != "" {
+			text += " (" + c.provisioned.Detail + ")"
+		}
+		parts = append(parts, text)
+	}
+	switch {
+	case c.connected():
+		parts = append(parts, "connected since "+clockTime(c.accepted.Time))
+	case c.accepted != nil && c.ended.Kind == journal.Disconnect:
+		parts = append(parts, "was connected, and disconnected by itself at "+clockTime(c.ended.Time))
+	case c.accepted != nil:
+		text := "was connected, and the connection ended at " + clockTime(c.ended.Time)
+		if c.ended.Detail != "" {
+			text += " (" + c.ended.Detail + ")"
+		}
+		parts = append(parts, text)
+	case c.connects > 0:
+		parts = append(parts, fmt.Sprintf("%s, none accepted", count(c.connects, "CONNECT")))
+	case c.connections > 0 && c.provisioned == nil:
+		parts = append(parts, fmt.Sprintf("%s opened, and no CONNECT came", count(c.connections, "connection")))
+	}
+	if c.telemetry > 0 {
+		parts = append(parts, count(c.telemetry, "telemetry message"))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// summary is the sentence for a query that no refusal answers.
+func (s *story) summary(q Query) string {
+	switch {
+	case s.events == 0 && q.Device != "" && known(q):
+		return "no connection of this device has been seen, though it is registered: check the host and the port that it dials"
+	case s.events == 0 && q.Device != "":
+		return "no device of this name is registered, and none has been seen: check the name, and the host and the port that it dials"
+	case s.events == 0 && q.Address != "":
+		return "no connection from this address has been seen: check the host and the port that the client dials"
+	case s.events == 0:
+		return "nothing has been refused, and nothing has connected yet"
+	}
+	list := s.ordered()
+	last := list[len(list)-1]
+	for _, c := range list {
+		if c.connected() {
+			last = c
+		}
+	}
+	if q.Device == "" && q.Address == "" {
+		return "nothing has been refused"
+	}
+	switch {
+	case last.connected():
+		return "nothing was refused: it is connected to " + last.platform + " and is fine"
+	case last.accepted != nil:
+		return "nothing was refused: it was connected to " + last.platform + ", and the connection has ended"
+	case last.provisioned != nil:
+		return "nothing was refused: it was provisioned, and has not connected to its hub since"
+	default:
+		return "nothing was refused, and no connection has got as far as being accepted"
+	}
+}
+
+func known(q Query) bool {
+	for _, id := range q.Known {
+		if journal.Glob(q.Device, id) {
+			return true
+		}
+	}
+	return false
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func clockTime(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
