@@ -1,0 +1,62 @@
+package broker
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Cases of MQTT 3.1.1 section 4.7, and those where mochi differs.
+func TestMatches(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		filter, topic string
+		want          bool
+	}{
+		{"a/b", "a/b", true}, {"a/b", "a/c", false}, {"a/b", "a", false}, {"a", "a/b", false},
+		{"sport/tennis/player1/#", "sport/tennis/player1", true},
+		{"sport/tennis/player1/#", "sport/tennis/player1/ranking", true},
+		{"sport/tennis/player1/#", "sport/tennis/player2", false},
+		{"#", "a", true}, {"#", "/", true}, {"#", "$SYS/a", false}, {"+/a", "$SYS/a", false}, {"+", "$a", false},
+		{"$SYS/#", "$SYS/a", true}, {"$SYS/#", "$SYS", true}, {"$SYS/+", "$SYS/a", true},
+		{"sport/tennis/+", "sport/tennis/player1", true}, {"sport/tennis/+", "sport/tennis/player1/ranking", false},
+		{"sport/+", "sport", false}, {"sport/+", "sport/", true}, {"+/+", "/finance", true}, {"/+", "/finance", true},
+		{"+", "/finance", false}, {"+", "a", true}, {"+/#", "a", true}, {"a/+/#", "a/b", true}, {"a/+/#", "a", false},
+		{"a/+/c", "a/b/c", true}, {"a//c", "a//c", true}, {"a/+/c", "a//c", true}, {"ab", "a", false}, {"a/", "a", false},
+		{"$dps/registrations/res/#", "$dps/registrations/res/202/?$rid=1", true},
+	} {
+		require.Equal(t, tc.want, matches(tc.filter, tc.topic), "%s on %s", tc.filter, tc.topic)
+	}
+}
+
+func TestFilterFault(t *testing.T) {
+	t.Parallel()
+	for _, good := range []string{"a", "/", "#", "+", "a/#", "+/a/+", "a//b", "$share/g/a", "a b"} {
+		require.Empty(t, filterFault(good), good)
+	}
+	for _, bad := range []string{"", "sport#", "a/#/b", "#/a", "a+/b", "+a", "a/b+", "a\x00", "\xff", "##", "++"} {
+		require.NotEmpty(t, filterFault(bad), bad)
+	}
+}
+
+// A filter without wildcards matches its own text only, and a topic that matches a filter still does so
+// below a trailing #.
+func FuzzMatches(f *testing.F) {
+	f.Add("a/+/#", "a/b")
+	f.Add("$SYS/#", "$SYS/x")
+	f.Add("+", "")
+	f.Fuzz(func(t *testing.T, filter, topic string) {
+		if filterFault(filter) != "" || !validTopic(topic) {
+			return
+		}
+		got := matches(filter, topic)
+		if !strings.ContainsAny(filter, "+#") {
+			require.Equal(t, filter == topic, got)
+		}
+		if got && !strings.HasSuffix(filter, "#") {
+			require.True(t, matches(filter+"/#", topic+"/x"))
+			require.True(t, matches(filter+"/#", topic))
+		}
+	})
+}
