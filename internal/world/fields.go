@@ -18,6 +18,7 @@ type field struct {
 	fold   bool   // compared without case
 	whole  bool   // replaced as one when merged
 	secret bool   // never quoted
+	alt    bool   // giving it drops the other alternatives when merged
 	check  string // name in checks
 	ref    string // kind of name it refers to
 	min    *int
@@ -61,6 +62,8 @@ func (f *field) apply(word string) {
 		f.whole = true
 	case "secret":
 		f.secret = true
+	case "alt":
+		f.alt = true
 	case "check":
 		f.check = value
 	case "ref":

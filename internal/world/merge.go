@@ -28,6 +28,9 @@ func mergeValue(into, v reflect.Value, f field) {
 			into.SetZero()
 		}
 		for _, sub := range fieldsOf(v.Type()) {
+			if sub.alt && !v.FieldByIndex(sub.index).IsZero() {
+				dropAlternatives(into)
+			}
 			mergeValue(into.FieldByIndex(sub.index), v.FieldByIndex(sub.index), sub)
 		}
 	case reflect.Pointer:
@@ -51,6 +54,15 @@ func mergeValue(into, v reflect.Value, f field) {
 		into.Set(reflect.ValueOf(cloneJSON(v.Interface())))
 	default:
 		into.Set(v)
+	}
+}
+
+// dropAlternatives empties the fields of which only one may be set, before another one is.
+func dropAlternatives(into reflect.Value) {
+	for _, f := range fieldsOf(into.Type()) {
+		if f.alt {
+			into.FieldByIndex(f.index).SetZero()
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
@@ -122,8 +123,11 @@ func tooDeep(tokens token.Tokens) *token.Token {
 func (r *reader) syntax(err error) {
 	var yamlError yaml.Error
 	if errors.As(err, &yamlError) && yamlError.GetToken() != nil {
-		r.problems = append(r.problems, Problem{Position: r.position(yamlError.GetToken()),
-			Text: "is not YAML here: " + yamlError.GetMessage()})
+		text := yamlError.GetMessage()
+		if strings.Contains(text, "'\t'") {
+			text = "a tab cannot indent; use spaces"
+		}
+		r.problems = append(r.problems, Problem{Position: r.position(yamlError.GetToken()), Text: "is not YAML here: " + text})
 		return
 	}
 	r.problems = append(r.problems, Problem{Position: Position{File: r.file}, Text: "is not YAML: " + err.Error()})

@@ -227,21 +227,25 @@ func (r *reader) elementPath(item ast.Node, t reflect.Type, path string, i int) 
 	if !ok {
 		return byIndex
 	}
-	for {
-		anchor, isAnchor := item.(*ast.AnchorNode)
-		if !isAnchor {
-			break
-		}
-		item = anchor.Value
-	}
-	entries, _ := pairs(item)
+	entries, _ := pairs(r.behind(item))
 	for _, entry := range entries {
-		text, scalar := scalarText(entry.Value)
+		text, scalar := scalarText(r.behind(entry.Value))
 		if keyText, _ := scalarText(entry.Key); keyText == id.key && scalar && text != "" && len(text) <= 128 {
 			return path + "[" + folded(id, text) + "]"
 		}
 	}
 	return byIndex
+}
+
+// behind returns what an anchor marks or an alias repeats, one step each way, without complaint.
+func (r *reader) behind(node ast.Node) ast.Node {
+	if alias, ok := node.(*ast.AliasNode); ok {
+		node = r.anchors[alias.Value.GetToken().Value]
+	}
+	if anchor, ok := node.(*ast.AnchorNode); ok {
+		node = anchor.Value
+	}
+	return node
 }
 
 func folded(id field, text string) string {

@@ -1,6 +1,7 @@
 package world
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/x509"
 	"fmt"
@@ -21,6 +22,9 @@ func Validate(w *World) error {
 	v.hubs()
 	v.dps()
 	v.serve()
+	slices.SortStableFunc(v.problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
 	return v.problems.err()
 }
 
@@ -216,10 +220,11 @@ func (v *validator) groupAttestation(at string, d DPS, g Group) {
 	for _, c := range d.Certificates {
 		names = append(names, c.Name)
 	}
-	for key, name := range map[string]string{"ca": x.CA, "secondaryCa": x.SecondaryCA} {
+	for _, ref := range [][2]string{{"ca", x.CA}, {"secondaryCa", x.SecondaryCA}} {
+		key, name := ref[0], ref[1]
 		known := slices.ContainsFunc(names, func(n string) bool { return lower(n) == lower(name) })
 		if name != "" && !known {
-			v.report(at+".attestation.x509."+key, "no certificate %s in %s%s", quote(name), "this instance's certificates", didYouMean(name, names))
+			v.report(at+".attestation.x509."+key, "no certificate %s in this instance's certificates%s", quote(name), didYouMean(name, names))
 		}
 	}
 }

@@ -6,8 +6,8 @@ import "time"
 //
 // The tags drive reading, writing and the schema alike: yaml names the key, doc describes it, enum lists
 // the legal values, and world says more: id (the key that identifies an element of a list, compared
-// without case when fold is given), check=NAME (see checks.go), whole (replaced as one when merged),
-// secret (never shown in a message), min and max.
+// without case when fold is given), check=NAME (see checks.go), whole (replaced as one when merged), alt
+// (one of several alternatives), secret (never shown in a message), min and max.
 type World struct {
 	Base  string `yaml:"base" enum:"default none" doc:"what this file is laid over: the default world, or nothing; default is default"`
 	Azure Azure  `yaml:"azure" doc:"Azure Device Provisioning Service and IoT Hub"`
@@ -45,8 +45,8 @@ type Certificate struct {
 // CACertificate is a CA that was uploaded to a DPS instance or a hub under a name.
 type CACertificate struct {
 	Name     string `yaml:"name" world:"id fold check=certificateName" doc:"name of the upload; groups refer to it"`
-	CA       string `yaml:"ca" world:"ref=ca fold" doc:"name of a CA of pki.cas, instead of pem or file"`
-	PEM      string `yaml:"pem" world:"check=certificates" doc:"certificate as PEM text"`
+	CA       string `yaml:"ca" world:"ref=ca fold alt" doc:"name of a CA of pki.cas, instead of pem or file"`
+	PEM      string `yaml:"pem" world:"check=certificates alt" doc:"certificate as PEM text"`
 	File     string `yaml:"file" doc:"PEM or DER file, relative to the world file"`
 	Verified *bool  `yaml:"verified" doc:"possession of the CA's key has been proven; default true"`
 }
