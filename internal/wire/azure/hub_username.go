@@ -71,12 +71,10 @@ func isHubQuery(segment string) bool {
 }
 
 // opensQuery reports whether rest, which follows an id and a slash, is the query: it starts with a
-// question mark and no later segment does (that one would be the query, and this an id), or with a
-// query member.
+// question mark or with a query member.
 func opensQuery(rest string) bool {
 	if strings.HasPrefix(rest, "?") {
-		segment, _, more := strings.Cut(rest, "/")
-		return !more || strings.Contains(segment, "=") || !strings.Contains(rest, "/?")
+		return true
 	}
 	for _, key := range hubQueryKeys {
 		if strings.HasPrefix(rest, key+"=") {
