@@ -19,7 +19,7 @@ const (
 	NotYetValid          ChainKind = "not-yet-valid"         //
 	BadSignature         ChainKind = "bad-signature"         // an issuer of that name is known, but another key has signed
 	MissingIssuer        ChainKind = "missing-issuer"        // no issuer of that name is known or was presented
-	WeakSignature        ChainKind = "weak-signature"        // signed with SHA-1 or MD5, which crypto/x509 never verifies
+	WeakSignature        ChainKind = "weak-signature"        // signed with SHA-1 or MD5
 	UnsupportedSignature ChainKind = "unsupported-signature" // an algorithm that crypto/x509 does not know
 	NotCA                ChainKind = "not-a-ca"              // the issuer may not sign certificates
 	PathTooLong          ChainKind = "path-too-long"         // a path length limit, or more than MaxChain certificates
@@ -171,12 +171,12 @@ func (s *search) link(path []*x509.Certificate, issuer *x509.Certificate, anchor
 			fmt.Sprintf("%d intermediate certificates", intermediates(path)), fmt.Sprintf("at most %d", limit))
 	}
 	err := issuer.CheckSignature(last.SignatureAlgorithm, last.RawTBSCertificate, last.Signature)
-	var insecure x509.InsecureAlgorithmError
+	var insecure x509.InsecureAlgorithmError // MD5; CheckSignature still verifies SHA-1
 	switch {
-	case err == nil:
+	case err == nil && !weak(last.SignatureAlgorithm):
 		return nil
-	case errors.As(err, &insecure):
-		return fail(WeakSignature, fmt.Sprintf("%s is signed with %s, which fakecloud never verifies", Name(last.Subject), last.SignatureAlgorithm),
+	case err == nil, errors.As(err, &insecure):
+		return fail(WeakSignature, fmt.Sprintf("%s is signed with %s, which is too weak to be trusted", Name(last.Subject), last.SignatureAlgorithm),
 			last.SignatureAlgorithm.String(), "a SHA-256 signature (openssl … -sha256)")
 	case errors.Is(err, x509.ErrUnsupportedAlgorithm):
 		return fail(UnsupportedSignature, fmt.Sprintf("%s is signed with an algorithm that fakecloud does not know", Name(last.Subject)),
@@ -185,6 +185,11 @@ func (s *search) link(path []*x509.Certificate, issuer *x509.Certificate, anchor
 		return fail(BadSignature, fmt.Sprintf("%s names %s as its issuer, but was not signed by that CA's key", Name(last.Subject), Name(issuer.Subject)),
 			"a signature of another key", fmt.Sprintf("a signature by the key of %s", Name(issuer.Subject)))
 	}
+}
+
+// weak reports SHA-1, which crypto/x509 refuses in every verified chain since Go 1.18.
+func weak(a x509.SignatureAlgorithm) bool {
+	return a == x509.SHA1WithRSA || a == x509.ECDSAWithSHA1 || a == x509.DSAWithSHA1
 }
 
 // notCA says why c may not issue certificates, empty when it may.

@@ -73,8 +73,26 @@ func (a *Authority) Proof(ca, code string) (Issued, error) {
 	return a.issue(DeviceRequest{CommonName: code, CA: ca}, blank{})
 }
 
-// issue completes b from the request and signs it.
+// issue signs b for the request with the CA that it names.
 func (a *Authority) issue(r DeviceRequest, b blank) (Issued, error) {
+	if r.Self {
+		if r.CA != "" {
+			return Issued{}, errors.New("a self-signed certificate has no CA: give one or the other")
+		}
+		return a.issueBy(r, b, CA{})
+	}
+	if r.CA == "" {
+		r.CA = DemoCA
+	}
+	ca, err := a.issuingCA(r.CA)
+	if err != nil {
+		return Issued{}, err
+	}
+	return a.issueBy(r, b, ca)
+}
+
+// issueBy completes b from the request and signs it, with its own key where r.Self.
+func (a *Authority) issueBy(r DeviceRequest, b blank, ca CA) (Issued, error) {
 	if err := checkCommonName(r.CommonName); err != nil {
 		return Issued{}, err
 	}
@@ -83,23 +101,11 @@ func (a *Authority) issue(r DeviceRequest, b blank) (Issued, error) {
 	if b.from, b.to, err = validity(r.NotBefore, r.NotAfter, now.Add(-deviceBack), now.AddDate(0, 0, deviceDays)); err != nil {
 		return Issued{}, err
 	}
-	if r.Self && r.CA != "" {
-		return Issued{}, errors.New("a self-signed certificate has no CA: give one or the other")
-	}
-	ca := CA{}
-	if !r.Self {
-		if r.CA == "" {
-			r.CA = DemoCA
-		}
-		if ca, err = a.issuingCA(r.CA); err != nil {
-			return Issued{}, err
-		}
-	}
 	key, err := newKey(r.Key)
 	if err != nil {
 		return Issued{}, err
 	}
-	b.subject, b.public, b.v1 = pkix.Name{CommonName: r.CommonName}, key.Public(), b.v1 || r.X509v1
+	b.subject, b.public, b.v1 = pkix.Name{CommonName: r.CommonName}, key.Public(), r.X509v1
 	if r.Self {
 		return b.issued(key, nil, key)
 	}

@@ -116,7 +116,8 @@ func readError(path string, err error) error {
 }
 
 // create writes data beside its place and links it there, so that a reader or a second process sees the
-// whole file or none, and the first writer wins.
+// whole file or none, and the first writer wins. It is not synced: state is durable against the death of
+// the process, not of the machine, and a start must not wait for the disk.
 func (f folder) create(name string, data []byte, secret bool) error {
 	path := f.where(name)
 	if _, err := os.Lstat(path); err == nil {
@@ -132,7 +133,7 @@ func (f folder) create(name string, data []byte, secret bool) error {
 	}
 	defer func() { _ = os.Remove(tmp.Name()) }()
 	_, err = tmp.Write(data)
-	err = errors.Join(err, tmp.Chmod(mode), tmp.Sync(), tmp.Close())
+	err = errors.Join(err, tmp.Chmod(mode), tmp.Close())
 	if err != nil {
 		return f.writeError(path, err)
 	}
@@ -154,7 +155,7 @@ func (f folder) createPlain(path string, data []byte, mode fs.FileMode) error {
 		return f.writeError(path, err)
 	}
 	_, err = file.Write(data)
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+	if err = errors.Join(err, file.Close()); err != nil {
 		return f.writeError(path, err)
 	}
 	return nil

@@ -103,6 +103,9 @@ func (b blank) der(parent *x509.Certificate, key crypto.Signer) ([]byte, error) 
 	}
 	if parent == nil {
 		parent = template
+	} else {
+		// crypto/x509 refuses a parent with another key, which a lookalike has.
+		parent = &x509.Certificate{RawSubject: parent.RawSubject, Subject: parent.Subject, SubjectKeyId: parent.SubjectKeyId}
 	}
 	return x509.CreateCertificate(rand.Reader, template, parent, b.public, key)
 }
