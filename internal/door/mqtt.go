@@ -27,7 +27,7 @@ func (d *Door) serveMQTT(s *sock, conn net.Conn, state *tls.ConnectionState) {
 		return
 	}
 	h := Hello{Port: s.port, Name: wanted(s.peer.SNI, s.dialled), Level: c.level, ClientID: c.clientID,
-		Username: c.username, HasUsername: c.hasUsername, Certificates: s.peer.Certificates}
+		Username: c.username, HasUsername: c.hasUsername, Certificates: s.peer.Certificates, Hosts: s.peer.Hosts}
 	if state != nil {
 		h.ALPN = state.NegotiatedProtocol
 	}

@@ -63,11 +63,11 @@ func packetSize(b []byte) (header, size int, err error) {
 	}
 	remaining := 0
 	for i := 1; i < len(b); i++ {
-		if i > 4 {
-			return 0, 0, fmt.Errorf("%w: its length has more than four bytes", errMalformed)
-		}
 		remaining |= int(b[i]&0x7f) << (7 * (i - 1))
-		if b[i]&0x80 != 0 {
+		switch {
+		case b[i]&0x80 != 0 && i == 4:
+			return 0, 0, fmt.Errorf("%w: its length has more than four bytes", errMalformed)
+		case b[i]&0x80 != 0:
 			continue
 		}
 		if i+1+remaining > maxConnect {

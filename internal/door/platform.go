@@ -88,6 +88,8 @@ type Hello struct {
 	// Endpoint is the instance that Name leads to, empty where it leads to none or to several.
 	Endpoint string
 	Path     string // of an HTTP request
+	// Hosts are the names that may stand for an instance on this connection, as in broker.Peer.
+	Hosts []string
 
 	Level        byte // MQTT protocol level; 0 for HTTP
 	ClientID     string

@@ -181,7 +181,7 @@ func (s *sock) alertRefusal(r *rule.Refusal, sni string, alert byte) {
 			r.Rule = "TLS-1/no-name"
 			r.Detail += fmt.Sprintf("; it sent no server name, so the certificate is for %s", addrOf(s.LocalAddr()))
 		}
-	case 40, 43, 44, 45, 48, 51, 70, 71, 90:
+	case 40, 43, 44, 45, 48, 49, 51, 70, 71, 90:
 		r.Rule = rule.ID("TLS-1/" + cause)
 	}
 }

@@ -66,7 +66,7 @@ func (d *Door) newWeb() *http.Server {
 func (d *Door) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	v := r.Context().Value(contextKey{}).(visit)
 	h := Hello{Port: HTTPS, Name: wanted(v.sock.peer.SNI, v.sock.dialled), Path: r.URL.Path,
-		Certificates: v.sock.peer.Certificates}
+		Certificates: v.sock.peer.Certificates, Hosts: v.sock.peer.Hosts}
 	if host := hostName(r.Host); d.table.hosts.Lookup(host).Platform != "" || h.Name == "" {
 		h.Name = host
 	}
