@@ -4,5 +4,13 @@ import "github.com/spf13/cobra"
 
 // commands lists every command; each has a file of its own.
 func (a *app) commands() []*cobra.Command {
-	return []*cobra.Command{}
+	return []*cobra.Command{
+		a.serveCommand(),
+		a.eventsCommand(),
+		a.explainCommand(),
+		a.rulesCommand(),
+		a.devicesCommand(),
+		a.healthCommand(),
+		a.versionCommand(),
+	}
 }
