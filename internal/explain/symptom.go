@@ -3,10 +3,12 @@ package explain
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/rule"
 )
 
 // symptom is what a client prints, and what it stands for.
@@ -28,20 +30,20 @@ func refusedWith(code int) func(*journal.Event) bool {
 	}
 }
 
-// atTLS fits failed handshakes; hints, any of which must stand in the event, narrow it.
-func atTLS(hints ...string) func(*journal.Event) bool {
+// atRules fits refusals by these rules or causes.
+func atRules(ids ...rule.ID) func(*journal.Event) bool {
 	return func(e *journal.Event) bool {
-		if !strings.HasPrefix(string(e.Rule), "TLS-") {
-			return false
-		}
-		text := strings.ToLower(e.Detail + " " + e.Seen + " " + string(e.Rule))
-		for _, h := range hints {
-			if strings.Contains(text, h) {
-				return true
-			}
-		}
-		return len(hints) == 0
+		return e.Kind == journal.Refused && (slices.Contains(ids, e.Rule) || slices.Contains(ids, e.Rule.Row()))
 	}
+}
+
+// distrusted fits handshakes that the client ended because of fakecloud's certificate. Clients differ in
+// the alert that they send for one cause, and some send none.
+var distrusted = atRules("TLS-1/unknown-ca", "TLS-1/bad-certificate", "TLS-1/certificate-unknown", "TLS-1/no-name", "TLS-6/closed")
+
+// atTLS fits every handshake that failed.
+func atTLS(e *journal.Event) bool {
+	return e.Kind == journal.Refused && strings.HasPrefix(string(e.Rule), "TLS-")
 }
 
 // withoutWord fits connections that ended without a packet that says so.
@@ -58,26 +60,26 @@ var symptoms = []symptom{
 			`RemoteCertificateChainErrors`, `PartialChain`, `UntrustedRoot`, `not correctly signed by the trusted CA`, `X509_BADCERT_NOT_TRUSTED`),
 		means: "the client does not trust the certificate that fakecloud presents",
 		check: "give the client fakecloud's root: `fakecloud trust --for …` prints the line, GET /api/v1/ca.pem the file. A new data directory has a new root",
-		fits:  atTLS("unknown", "bad certificate", "bad_certificate", "alert", "trust"),
+		fits:  distrusted,
 	},
 	{
 		pattern: words(`hostname mismatch`, `ip address mismatch`, `ALTNAME_INVALID`, `doesn't match`, `does not match (the )?(host|target|server)`,
 			`not valid for`, `cannot validate certificate for`, `no subject alternative`, `No name matching`, `RemoteCertificateNameMismatch`, `X509_BADCERT_CN_MISMATCH`, `host name verification`),
 		means: "the certificate that fakecloud presents does not carry the name that the client dials",
 		check: "dial one of the addresses of `fakecloud serve`'s ready lines, or start it with --advertise NAME",
-		fits:  atTLS("bad certificate", "bad_certificate", "alert", "unknown"),
+		fits:  distrusted,
 	},
 	{
 		pattern: words(`certificate (has )?expired`, `certificate is not yet valid`, `CERT_HAS_EXPIRED`, `CERT_NOT_YET_VALID`, `X509_BADCERT_(EXPIRED|FUTURE)`, `NotTimeValid`),
 		means:   "the client thinks that a certificate is out of date",
 		check:   "compare the device's clock with this machine's; a device that starts in 1970 needs its time set before TLS",
-		fits:    atTLS("expired", "alert", "bad certificate"),
+		fits:    atRules("TLS-1/certificate-expired", "TLS-1/bad-certificate"),
 	},
 	{
 		pattern: words(`wrong version number`, `does not look like a TLS`, `unexpected message`, `SSL_ERROR_RX_RECORD_TOO_LONG`, `unknown protocol`, `invalid SSL record`, `packet length too long`),
 		means:   "one side speaks TLS and the other does not",
 		check:   "port 8883 is TLS, port 1883 is not; check the port, and that the client has TLS switched on",
-		fits:    func(e *journal.Event) bool { return e.Platform == "door" },
+		fits:    atRules("TLS-4", "TLS-6/silent"),
 	},
 	{
 		pattern: words(`unacceptable protocol`, `unsupported protocol version`, `CONNACK:? 1\b`, `\b(rc|code|reason(Code)?)[ =:]*1\b`),
@@ -113,13 +115,13 @@ var symptoms = []symptom{
 		pattern: words(`certificate.verify.failed`),
 		means:   "the client did not accept the certificate that fakecloud presents",
 		check:   "give the client fakecloud's root (`fakecloud trust --for …`), and dial a name or address that the certificate carries",
-		fits:    atTLS("unknown", "bad certificate", "bad_certificate", "alert", "trust"),
+		fits:    distrusted,
 	},
 	{
 		pattern: words(`handshake fail`, `no shared cipher`, `protocol version`, `no common`, `unsupported protocol`, `alert (number )?40\b`, `alert (number )?70\b`, `certificate required`, `bad certificate`, `TLS error`, `\balert\b`),
 		means:   "the TLS handshake failed",
 		check:   "compare TLS versions and cipher suites; `fakecloud events --kind tls` shows what the client offered",
-		fits:    atTLS(),
+		fits:    atTLS,
 	},
 	{
 		pattern: words(`(name or service|nodename nor servname) (not|provided)`, `getaddrinfo`, `ENOTFOUND`, `no such host`, `UnknownHost`, `could not resolve`, `lookup .* (failed|no such)`, `EAI_AGAIN`),
