@@ -210,3 +210,24 @@ func kick(id rule.ID) Verdict {
 }
 
 const second = time.Second
+
+// accepting is a platform that accepts everything and keeps nothing.
+type accepting struct{}
+
+func (accepting) Connect(context.Context, *Connect) (Session, error) {
+	return Session{Device: accepting{}}, nil
+}
+func (accepting) Established()                             {}
+func (accepting) Subscribe(_ string, qos byte) Verdict     { return Verdict{Granted: qos} }
+func (accepting) Unsubscribe(string)                       {}
+func (accepting) Publish(context.Context, Message) Verdict { return Verdict{} }
+func (accepting) Will(context.Context, Message)            {}
+func (accepting) Gone(error)                               {}
+
+func newAccepting(tb testing.TB) *Server {
+	c := clock.New()
+	srv, err := New(Config{Platform: "test", Head: accepting{}, Clock: c, Levels: []byte{4},
+		Journal: journal.New(c, rule.NewTable(), journal.Options{})})
+	require.NoError(tb, err)
+	return srv
+}

@@ -211,6 +211,7 @@ func TestClose(t *testing.T) {
 		silent, online := f.dial(), f.online(brokertest.Connect{ClientID: "d"})
 		stalled := f.dial()
 		stalled.Send(brokertest.Connect{ClientID: "does not read its CONNACK"}.Bytes())
+		synctest.Wait()
 		f.connect = func(*Connect) (Session, error) { time.Sleep(second); return Session{}, nil }
 		judged := f.dial()
 		judged.Send(brokertest.Connect{ClientID: "is being judged"}.Bytes())
