@@ -25,7 +25,7 @@ const (
 
 // Instance is one DPS instance. Only Name and IDScope are required.
 type Instance struct {
-	Name    string `json:"name"`    // 3 to 64 letters, digits and -; the first label of its service host name
+	Name    string `json:"name"`    // 1 to 64 letters, digits and -; the first label of its service host name
 	IDScope string `json:"idScope"` // unique among instances; it cannot change
 	// LinkedHubs are the host names of the hubs that devices may be assigned to, at most 50.
 	LinkedHubs       []string         `json:"linkedHubs,omitempty"`

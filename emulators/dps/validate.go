@@ -40,7 +40,7 @@ func wrong(field, format string, args ...any) error {
 }
 
 var (
-	instanceName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{1,62}[A-Za-z0-9]$`)
+	instanceName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,62}[A-Za-z0-9])?$`)
 	idScope      = regexp.MustCompile(`^[A-Za-z0-9]{3,32}$`)
 	caName       = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 	hostName     = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$`)
@@ -50,7 +50,7 @@ var (
 func (i Instance) validate() error {
 	switch {
 	case !instanceName.MatchString(i.Name):
-		return wrong("name", "%q is no instance name: 3 to 64 letters, digits and -, such as my-dps", clip(i.Name))
+		return wrong("name", "%q is no instance name: 1 to 64 letters, digits and -, such as my-dps", clip(i.Name))
 	case !idScope.MatchString(i.IDScope):
 		return wrong("idScope", "%q is no ID scope: letters and digits, such as 0ne00FAKE01", clip(i.IDScope))
 	case i.RetryAfter < 0 || i.RetryAfter > 300:
