@@ -67,7 +67,6 @@ func (a *app) root() *cobra.Command {
 		Short:         "A local mock of IoT clouds for integration tests",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
 	}
 	root.SetIn(a.in)
 	root.SetOut(a.out)
@@ -76,5 +75,9 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().StringVar(&a.adminURL, "admin", a.env("FAKECLOUD_ADMIN"),
 		"`URL` of the running instance's admin API (env FAKECLOUD_ADMIN; default "+defaultAdmin+")")
 	root.AddCommand(a.commands()...)
+	// fakecloud alone is fakecloud serve, with the same flags.
+	serve := a.serveCommand()
+	root.Args, root.RunE = cobra.NoArgs, serve.RunE
+	root.Flags().AddFlagSet(serve.Flags())
 	return root
 }

@@ -41,13 +41,17 @@ type program struct {
 	argv []string
 }
 
-func programs() []program {
-	python := os.Getenv("FAKECLOUD_PYTHON")
-	if python == "" {
-		python = "python3"
+// python is the interpreter that has the pinned packages.
+func python() string {
+	if path := os.Getenv("FAKECLOUD_PYTHON"); path != "" {
+		return path
 	}
+	return "python3"
+}
+
+func programs() []program {
 	return []program{
-		{"python", []string{python, "python/device.py"}},
+		{"python", []string{python(), "python/device.py"}},
 		{"node", []string{"node", "node/device.js"}},
 	}
 }
@@ -113,9 +117,9 @@ func with(base map[string]string, more map[string]string) map[string]string {
 
 func deviceKey(t *testing.T, id string) string {
 	t.Helper()
-	group, err := base64.StdEncoding.DecodeString(groupKey)
+	key, err := azure.DeriveDeviceKey(groupKey, id)
 	require.NoError(t, err)
-	return base64.StdEncoding.EncodeToString(azure.DeriveDeviceKey(group, id))
+	return key
 }
 
 func x509Device(t *testing.T, cloud *fakecloud.Cloud, cn string) map[string]string {

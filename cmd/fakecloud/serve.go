@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fakecloud/fakecloud"
+	"github.com/fakecloud/fakecloud/internal/control"
+	"github.com/fakecloud/fakecloud/internal/plane"
+	"github.com/fakecloud/fakecloud/internal/world"
+)
+
+// stopTimeout bounds the stop: a container that is told to stop is gone within a second.
+const stopTimeout = 900 * time.Millisecond
+
+func (a *app) serveCommand() *cobra.Command {
+	f := &serveFlags{}
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run every platform until SIGINT or SIGTERM (what fakecloud does without a command)",
+		Example: `  fakecloud serve
+  fakecloud serve --config world.yaml --data ./state
+  fakecloud serve --ephemeral --mqtts-port 0 --admin-port 0 --log-format json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd, f) },
+	}
+	f.register(cmd.Flags())
+	return cmd
+}
+
+func (a *app) serve(cmd *cobra.Command, f *serveFlags) error {
+	ctx := cmd.Context()
+	inline := a.env("FAKECLOUD_WORLD")
+	w, err := world.Load(inline, f.config...)
+	if err != nil {
+		return usagef("%w", err)
+	}
+	if err := f.resolve(cmd, a.env, w); err != nil {
+		return err
+	}
+	config, adminPort, err := f.build(inline)
+	if err != nil {
+		return err
+	}
+	log, err := f.logger(a.err)
+	if err != nil {
+		return err
+	}
+	config.Log = log
+	if f.keylog != "" {
+		file, err := os.OpenFile(f.keylog, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			return usagef("--keylog: %w", err)
+		}
+		defer file.Close()
+		config.KeyLog = file
+	}
+	cloud, err := fakecloud.Open(ctx, config)
+	if err != nil {
+		return err
+	}
+	return errors.Join(a.control(ctx, cloud, f, adminPort, log), cloud.Close())
+}
+
+// control serves the admin API beside the running cloud until ctx ends.
+func (a *app) control(ctx context.Context, cloud *fakecloud.Cloud, f *serveFlags, port int, log *slog.Logger) error {
+	p := cloud.Plane()
+	listeners, err := f.adminListeners(port)
+	if err != nil {
+		return err
+	}
+	if len(listeners) > 0 {
+		p.Ports.Admin = listeners[0].Addr().(*net.TCPAddr).Port
+	}
+	options := control.Options{AdminToken: f.adminToken, ViewerToken: f.viewerToken, Advertised: f.advertise, LAN: f.lan, Log: log}
+	server := control.Serve(control.New(p, options), log, listeners...)
+	forget, err := noteAdmin(p)
+	if err != nil {
+		log.Warn("client commands will not find this instance by its data directory", "cause", err)
+	}
+	a.announce(p, f)
+	<-ctx.Done()
+	log.Info("stopping")
+	forget()
+	stop, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	return server.Close(stop)
+}
+
+// adminListeners binds the admin port: on loopback unless told otherwise, with --lan on all addresses.
+func (f *serveFlags) adminListeners(port int) ([]net.Listener, error) {
+	if port == fakecloud.Off {
+		return nil, nil
+	}
+	hosts := []string{"127.0.0.1", "::1"}
+	switch {
+	case f.adminBind != "":
+		hosts = strings.Split(f.adminBind, ",")
+	case f.lan:
+		hosts = []string{"0.0.0.0"}
+	}
+	var listeners []net.Listener
+	for i, host := range hosts {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+		switch {
+		case err == nil:
+			listeners = append(listeners, l)
+			port = l.Addr().(*net.TCPAddr).Port
+		case i > 0 && f.adminBind == "":
+			// a machine without IPv6, or a free port that is taken on ::1
+		default:
+			return nil, fmt.Errorf("--admin-port %d cannot be had on %s: %w; choose another, or 0 for any free one", port, host, err)
+		}
+	}
+	return listeners, nil
+}
+
+// noteAdmin leaves the admin URL in the data directory, for health and the client commands.
+func noteAdmin(p *plane.Plane) (forget func(), err error) {
+	if p.DataDir == "" || p.Ports.Admin == 0 {
+		return func() {}, nil
+	}
+	file := filepath.Join(p.DataDir, adminFile)
+	if err := os.WriteFile(file, []byte(adminURL(p)+"\n"), 0o600); err != nil {
+		return func() {}, err
+	}
+	return func() { _ = os.Remove(file) }, nil
+}
+
+func adminURL(p *plane.Plane) string { return "http://127.0.0.1:" + strconv.Itoa(p.Ports.Admin) }
+
+func (f *serveFlags) logger(out io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
+		return nil, usagef("--log-level %q: it is debug, info, warn or error", f.logLevel)
+	}
+	options := &slog.HandlerOptions{Level: level}
+	switch f.logFormat {
+	case "text":
+		return slog.New(slog.NewTextHandler(out, options)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(out, options)), nil
+	}
+	return nil, usagef("--log-format %q: it is text or json", f.logFormat)
+}
