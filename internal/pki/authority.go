@@ -5,11 +5,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -56,10 +56,9 @@ type Options struct {
 // Authority issues the server's leaves and the devices' certificates of one data directory. Its methods
 // may be called concurrently.
 type Authority struct {
+	*DeviceCAs
+
 	opts   Options
-	files  vault
-	log    *slog.Logger
-	now    func() time.Time
 	issuer issuer
 	leaves leaves
 	server serverKey
@@ -75,33 +74,28 @@ type issuer struct {
 	own   bool // the tester's own (ServerCA)
 }
 
+// DeviceCAs are the device CAs of one data directory, without the server's part. Its methods may be called
+// concurrently, and by several processes on one directory.
+type DeviceCAs struct {
+	files  vault
+	onDisk bool
+	log    *slog.Logger
+	now    func() time.Time
+}
+
 // Open loads the PKI of a data directory and makes what is missing: the server root and demo-ca. Files
 // that are there are never overwritten: one that cannot be read or does not match its key is an error
 // that names the file and the remedy.
 func Open(o Options) (*Authority, error) {
-	a := &Authority{opts: o, log: o.Log, now: o.Clock}
-	if a.log == nil {
-		a.log = slog.New(slog.DiscardHandler)
-	}
-	if a.now == nil {
-		a.now = time.Now
-	}
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	if o.Dir == "" {
-		a.files = &memory{files: map[string][]byte{}}
-	} else {
-		dir, err := openFolder(filepath.Join(o.Dir, "pki"))
-		if err != nil {
-			return nil, err
-		}
-		a.files = dir
-	}
-	if err := a.openIssuer(); err != nil {
+	cas, err := OpenDeviceCAs(o)
+	if err != nil {
 		return nil, err
 	}
-	if err := a.openDemo(); err != nil {
+	a := &Authority{DeviceCAs: cas, opts: o}
+	if err := a.openIssuer(); err != nil {
 		return nil, err
 	}
 	if err := a.checkAdvertised(); err != nil {
@@ -109,6 +103,28 @@ func Open(o Options) (*Authority, error) {
 	}
 	a.leaves.init(a.fallbackNames())
 	return a, nil
+}
+
+// OpenDeviceCAs opens the device CAs alone, by the options Dir, Log and Clock: it makes no server root,
+// whose names the world decides.
+func OpenDeviceCAs(o Options) (*DeviceCAs, error) {
+	d := &DeviceCAs{log: o.Log, now: o.Clock, onDisk: o.Dir != ""}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
+	}
+	if d.now == nil {
+		d.now = time.Now
+	}
+	if d.onDisk {
+		dir, err := openFolder(filepath.Join(o.Dir, "pki"))
+		if err != nil {
+			return nil, err
+		}
+		d.files = dir
+	} else {
+		d.files = &memory{files: map[string][]byte{}}
+	}
+	return d, d.openDemo()
 }
 
 func (o Options) check() error {
@@ -148,7 +164,7 @@ func (a *Authority) RootFile() string {
 	switch {
 	case a.issuer.own:
 		return a.opts.ServerCA
-	case a.opts.Dir == "":
+	case !a.onDisk:
 		return ""
 	default:
 		return a.files.where(rootFile)
@@ -193,12 +209,13 @@ func (a *Authority) Close() error {
 }
 
 // warnOpenKey tells of a key file that others may read.
-func (a *Authority) warnOpenKey(name string) {
-	if a.opts.Dir == "" {
+// Windows has no such modes and reports 0666.
+func (d *DeviceCAs) warnOpenKey(name string) {
+	if !d.onDisk || runtime.GOOS == "windows" {
 		return
 	}
-	path := a.files.where(name)
-	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 && info.Mode().Perm()&fs.ModePerm != 0o777 {
-		a.log.Warn("a private key can be read by others: chmod 600 "+path, "mode", info.Mode().Perm().String())
+	path := d.files.where(name)
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
+		d.log.Warn("a private key can be read by others: chmod 600 "+path, "mode", info.Mode().Perm().String())
 	}
 }

@@ -2,6 +2,7 @@ package pki
 
 import (
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"io/fs"
 	"net/netip"
@@ -17,6 +18,8 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func b64(der []byte) string { return base64.StdEncoding.EncodeToString(der) }
 
 // open returns an authority with a fast server key.
 func open(t *testing.T, o Options) *Authority {

@@ -2,7 +2,6 @@ package pki
 
 import (
 	"crypto/x509"
-	"fmt"
 	"strings"
 	"time"
 )
@@ -46,9 +45,9 @@ const monthOff = 30 * 24 * time.Hour
 
 // Broken issues a certificate for a device like IssueDevice, with one thing wrong. Leaf is nil for
 // negative-serial.
-func (a *Authority) Broken(kind string, r DeviceRequest) (Issued, error) {
+func (d *DeviceCAs) Broken(kind string, r DeviceRequest) (Issued, error) {
 	b := blank{usages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
-	now := a.now()
+	now := d.now()
 	switch kind {
 	case brokenExpired:
 		r.NotBefore, r.NotAfter = now.AddDate(-1, 0, 0), now.Add(-monthOff)
@@ -57,7 +56,7 @@ func (a *Authority) Broken(kind string, r DeviceRequest) (Issued, error) {
 	case brokenCN:
 		r.CommonName = otherName(r.CommonName)
 	case brokenCA:
-		return a.lookalike(r, b)
+		return d.lookalike(r, b)
 	case brokenV1:
 		r.X509v1 = true
 	case brokenNoEKU:
@@ -73,9 +72,9 @@ func (a *Authority) Broken(kind string, r DeviceRequest) (Issued, error) {
 		for _, k := range BrokenKinds() {
 			names = append(names, k.Name)
 		}
-		return Issued{}, fmt.Errorf("unknown kind %q: it is one of %s", kind, strings.Join(names, ", "))
+		return Issued{}, badRequest("unknown kind %q: it is one of %s", kind, strings.Join(names, ", "))
 	}
-	return a.issue(r, b)
+	return d.issue(r, b)
 }
 
 // otherName changes the end of a name without passing the limit.
@@ -86,14 +85,14 @@ func otherName(name string) string {
 }
 
 // lookalike issues with a new key under the CA's name and key identifier, and presents the true CA.
-func (a *Authority) lookalike(r DeviceRequest, b blank) (Issued, error) {
+func (d *DeviceCAs) lookalike(r DeviceRequest, b blank) (Issued, error) {
 	if r.Self {
-		return Issued{}, fmt.Errorf("%s needs a CA to imitate, not a self-signed certificate", brokenCA)
+		return Issued{}, badRequest("%s needs a CA to imitate, not a self-signed certificate", brokenCA)
 	}
 	if r.CA == "" {
 		r.CA = DemoCA
 	}
-	ca, err := a.CA(r.CA)
+	ca, err := d.CA(r.CA)
 	if err != nil {
 		return Issued{}, err
 	}
@@ -102,5 +101,5 @@ func (a *Authority) lookalike(r DeviceRequest, b blank) (Issued, error) {
 		return Issued{}, err
 	}
 	ca.key = forger
-	return a.issueBy(r, b, ca)
+	return d.issueBy(r, b, ca)
 }

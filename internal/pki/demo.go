@@ -23,13 +23,13 @@ var demoKey []byte
 
 // openDemo writes demo-ca to the data directory and refuses another CA of that name there: devices that
 // carry its certificates would be turned away without a visible reason.
-func (a *Authority) openDemo() error {
+func (d *DeviceCAs) openDemo() error {
 	for _, f := range []struct {
 		name   string
 		data   []byte
 		secret bool
 	}{{DemoCA + keySuffix, demoKey, true}, {DemoCA + certSuffix, demoCert, false}} {
-		err := a.files.create(f.name, f.data, f.secret)
+		err := d.files.create(f.name, f.data, f.secret)
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
@@ -38,13 +38,13 @@ func (a *Authority) openDemo() error {
 	if err != nil {
 		return fmt.Errorf("embedded demo-ca: %w", err)
 	}
-	ca, err := a.CA(DemoCA)
+	ca, err := d.CA(DemoCA)
 	if err != nil {
 		return err
 	}
 	if !ca.Certificate.Equal(want[0]) {
 		return fmt.Errorf("%s is not fakecloud's demo-ca: remove it and %s (they are written again), and import your own CA under another name",
-			a.files.where(DemoCA+certSuffix), a.files.where(DemoCA+keySuffix))
+			d.files.where(DemoCA+certSuffix), d.files.where(DemoCA+keySuffix))
 	}
 	return nil
 }

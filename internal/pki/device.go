@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -60,43 +59,43 @@ func (i Issued) TLS() tls.Certificate {
 }
 
 // IssueDevice makes a key and a certificate for a device. Nothing of it is kept. RSA keys take up to a second.
-func (a *Authority) IssueDevice(r DeviceRequest) (Issued, error) {
-	return a.issue(r, blank{usages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+func (d *DeviceCAs) IssueDevice(r DeviceRequest) (Issued, error) {
+	return d.issue(r, blank{usages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 }
 
 // Proof makes a proof-of-possession certificate: the platform's verification code as common name, signed
 // by the CA's key (seed sheets: DPS and IoT Hub "verify", IoTDA verificationCert, MindSphere verify).
-func (a *Authority) Proof(ca, code string) (Issued, error) {
+func (d *DeviceCAs) Proof(ca, code string) (Issued, error) {
 	if ca == "" {
 		ca = DemoCA
 	}
-	return a.issue(DeviceRequest{CommonName: code, CA: ca}, blank{})
+	return d.issue(DeviceRequest{CommonName: code, CA: ca}, blank{})
 }
 
 // issue signs b for the request with the CA that it names.
-func (a *Authority) issue(r DeviceRequest, b blank) (Issued, error) {
+func (d *DeviceCAs) issue(r DeviceRequest, b blank) (Issued, error) {
 	if r.Self {
 		if r.CA != "" {
-			return Issued{}, errors.New("a self-signed certificate has no CA: give one or the other")
+			return Issued{}, badRequest("a self-signed certificate has no CA: give one or the other")
 		}
-		return a.issueBy(r, b, CA{})
+		return d.issueBy(r, b, CA{})
 	}
 	if r.CA == "" {
 		r.CA = DemoCA
 	}
-	ca, err := a.issuingCA(r.CA)
+	ca, err := d.issuingCA(r.CA)
 	if err != nil {
 		return Issued{}, err
 	}
-	return a.issueBy(r, b, ca)
+	return d.issueBy(r, b, ca)
 }
 
 // issueBy completes b from the request and signs it, with its own key where r.Self.
-func (a *Authority) issueBy(r DeviceRequest, b blank, ca CA) (Issued, error) {
+func (d *DeviceCAs) issueBy(r DeviceRequest, b blank, ca CA) (Issued, error) {
 	if err := checkCommonName(r.CommonName); err != nil {
 		return Issued{}, err
 	}
-	now := a.now()
+	now := d.now()
 	var err error
 	if b.from, b.to, err = validity(r.NotBefore, r.NotAfter, now.Add(-deviceBack), now.AddDate(0, 0, deviceDays)); err != nil {
 		return Issued{}, err

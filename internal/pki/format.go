@@ -2,7 +2,6 @@ package pki
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -14,7 +13,7 @@ import (
 // but some readers want one.
 func (i Issued) PFX(password string) ([]byte, error) {
 	if i.Leaf == nil {
-		return nil, errors.New("a certificate that Go cannot parse cannot be put into a PFX: take PEM")
+		return nil, badRequest("a certificate that Go cannot parse cannot be put into a PFX: take PEM")
 	}
 	pfx, err := pkcs12.LegacyDES.Encode(i.Key, i.Leaf, i.Issuers, password)
 	if err != nil {

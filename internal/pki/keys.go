@@ -32,7 +32,7 @@ func newKey(t KeyType) (crypto.Signer, error) {
 	case RSA2048:
 		return rsa.GenerateKey(rand.Reader, 2048)
 	default:
-		return nil, fmt.Errorf("unknown key type %q: it is %s or %s", t, ECDSA, RSA2048)
+		return nil, badRequest("unknown key type %q: it is %s or %s", t, ECDSA, RSA2048)
 	}
 }
 

@@ -22,11 +22,11 @@ const maxCommonName = 64
 func checkCommonName(name string) error {
 	n := utf8.RuneCountInString(name)
 	if !utf8.ValidString(name) || n < 1 || n > maxCommonName {
-		return fmt.Errorf("common name of %d characters: X.509 allows 1 to %d", n, maxCommonName)
+		return badRequest("common name of %d characters: X.509 allows 1 to %d", n, maxCommonName)
 	}
 	for _, r := range name {
 		if unicode.IsControl(r) {
-			return fmt.Errorf("common name %q holds the control character %U", name, r)
+			return badRequest("common name %q holds the control character %U", name, r)
 		}
 	}
 	return nil
@@ -46,11 +46,11 @@ func validity(from, to, defaultFrom, defaultTo time.Time) (time.Time, time.Time,
 	from, to = from.UTC().Truncate(time.Second), to.UTC().Truncate(time.Second)
 	switch {
 	case !to.After(from):
-		return from, to, fmt.Errorf("the certificate would end (%s) before it begins (%s)", stamp(to), stamp(from))
+		return from, to, badRequest("the certificate would end (%s) before it begins (%s)", stamp(to), stamp(from))
 	case from.Year() < 1950 || to.Year() > 9999:
-		return from, to, fmt.Errorf("validity from %s to %s: X.509 has the years 1950 to 9999", stamp(from), stamp(to))
+		return from, to, badRequest("validity from %s to %s: X.509 has the years 1950 to 9999", stamp(from), stamp(to))
 	case to.After(from.AddDate(maxYears, 0, 0)):
-		return from, to, fmt.Errorf("validity from %s to %s: at most %d years are made", stamp(from), stamp(to), maxYears)
+		return from, to, badRequest("validity from %s to %s: at most %d years are made", stamp(from), stamp(to), maxYears)
 	}
 	return from, to, nil
 }
@@ -136,7 +136,7 @@ func signatureOf(key crypto.Signer, sha1 bool) (signature, error) {
 		return with(x509.ECDSAWithSHA256, crypto.SHA256, asn1.RawValue{}, 1, 2, 840, 10045, 4, 3, 2)
 	case ed25519.PublicKey:
 		if sha1 {
-			return signature{}, fmt.Errorf("an Ed25519 CA cannot sign with SHA-1: take one with an RSA or ECDSA key")
+			return signature{}, badRequest("an Ed25519 CA cannot sign with SHA-1: take one with an RSA or ECDSA key")
 		}
 		return with(x509.PureEd25519, 0, asn1.RawValue{}, 1, 3, 101, 112)
 	default:
