@@ -35,7 +35,7 @@ var Rules = []rule.Rule{
 		Assumption: "return code 2, then the connection is closed; ids are compared without case",
 		Causes: []rule.Cause{{ID: "client-id", Why: "Client id and registration id of the username differ.",
 			Fix: "Use the registration id as MQTT client id, with mosquitto: -i {registrationId}."}}},
-	{ID: "DPS-5", Title: "Without TLS the connection fails", Source: srcMQTT, Grade: rule.Documented},
+	{ID: "DPS-5", Title: "Without TLS the connection fails (decided at the door, whose port 8883 speaks TLS only)", Source: srcMQTT, Grade: rule.Documented},
 	{ID: "DPS-6", Title: "The answer filter is granted with at most QoS 1", Source: srcMQTT + "; " + srcTrace, Grade: rule.Documented,
 		Assumption: "a request before SUBSCRIBE is carried out and its answer is not delivered",
 		Causes: []rule.Cause{{ID: "unsubscribed", Why: "The request was carried out, but its answer could not be delivered: the device has not subscribed.",
