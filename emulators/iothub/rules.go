@@ -98,7 +98,6 @@ var credentialRules = []rule.Rule{
 var sessionRules = []rule.Rule{
 	{ID: "HUB-21", Title: "a second connection of an identity closes the first, without a packet", Source: srcMQTT + "; " + srcErrors + " (400027)", Grade: rule.Documented, Causes: []rule.Cause{
 		{ID: "takeover", Why: "another connection of the same identity took over", Fix: "use one identity per device; two clients with one id throw each other out in turn"},
-		{ID: "ended", Why: "the message came on a connection that had been closed already", Fix: "connect again"},
 	}},
 	{ID: "HUB-22", Title: "a client silent for 1.5 times its keep alive is closed", Source: srcMQTT, Grade: rule.Documented, Causes: []rule.Cause{
 		{ID: "silent", Why: "nothing came for longer than the keep alive allows", Fix: "send PINGREQ within the keep alive, or choose a longer one (at most 1177 s)"},

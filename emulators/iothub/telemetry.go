@@ -78,7 +78,7 @@ type Message struct {
 // message is stored; otherwise nothing of it is kept.
 func (c *Session) Telemetry(_ context.Context, m D2C) *rule.Refusal {
 	if state := c.state.Load(); state == void || state == ended && !m.Will {
-		return refusal("HUB-21/ended", "a message on a connection that was already closed", "", "")
+		return refusal("HUB-21/takeover", "a message on a connection that was closed already", "a message", "a new connection")
 	}
 	if n := m.size(); n > MaxMessage {
 		r := refusal("HUB-33/size", "the message is too large",

@@ -115,10 +115,21 @@ func (d *device) Publish(ctx context.Context, m broker.Message) broker.Verdict {
 	if d.session == nil || d.session.Ended() {
 		return broker.Verdict{Action: broker.Drop}
 	}
-	if bag, ok := d.ownEvents(m.Topic); ok {
+	if bag, ok := d.ownBag(m.Topic); ok {
 		return d.telemetry(ctx, m, bag)
 	}
 	return d.other(m)
+}
+
+// ownBag returns the property bag in the identity's own telemetry topic. An id with # or + can stand in
+// a topic only percent-encoded, so that form counts as well.
+func (d *device) ownBag(topic string) (bag string, ok bool) {
+	if bag, ok := d.ownEvents(topic); ok {
+		return bag, true
+	}
+	t := azure.ParseHubTopic(topic)
+	u := azure.HubUsername{DeviceID: t.DeviceID, ModuleID: t.ModuleID}.Decoded()
+	return t.Bag, t.Kind == azure.HubTopicEvents && u.DeviceID == d.id.DeviceID && u.ModuleID == d.id.ModuleID
 }
 
 // ownEvents returns the bag of the identity's own telemetry topic without taking it apart: most of all
@@ -171,7 +182,7 @@ func (d *device) foreignTopic(topic string, t azure.HubTopic) *rule.Refusal {
 
 // Will implements broker.Device.
 func (d *device) Will(ctx context.Context, m broker.Message) {
-	bag, ok := d.ownEvents(m.Topic)
+	bag, ok := d.ownBag(m.Topic)
 	if !ok || d.session == nil {
 		return
 	}
@@ -191,7 +202,7 @@ func (d *device) checkWill(m *broker.Message) *rule.Refusal {
 	if m == nil {
 		return nil
 	}
-	bag, ok := d.ownEvents(m.Topic)
+	bag, ok := d.ownBag(m.Topic)
 	if !ok {
 		return &rule.Refusal{Rule: "HUB-26/topic", Detail: "a will must go to the identity's own events topic",
 			Seen: shown(m.Topic), Expected: d.events + "/"}

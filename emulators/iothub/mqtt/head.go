@@ -76,7 +76,7 @@ func Mask(username string, password []byte) (shownUsername, shownPassword string
 func (h *Head) Connect(ctx context.Context, c *broker.Connect) (broker.Session, error) {
 	u, r := h.readUsername(c)
 	if r != nil {
-		return broker.Session{}, onWire(r, iothub.Identity{})
+		return broker.Session{}, h.onWire(r, c)
 	}
 	id, err := h.hub.Authenticate(ctx, iothub.Credentials{
 		Endpoint: c.Peer.Endpoint, Host: u.Host, Hosts: c.Peer.Hosts,
@@ -85,23 +85,26 @@ func (h *Head) Connect(ctx context.Context, c *broker.Connect) (broker.Session, 
 	})
 	if err != nil {
 		if errors.As(err, &r) {
-			return broker.Session{}, onWire(r, id)
+			return broker.Session{}, h.onWire(r, c)
 		}
 		return broker.Session{}, err
 	}
 	d := newDevice(h, id, c, u)
 	if r := d.checkWill(c.Will); r != nil {
-		return broker.Session{}, onWire(r, id)
+		return broker.Session{}, h.onWire(r, c)
 	}
 	return d.begin(c), nil
 }
 
 // onWire gives a refusal the return code that the hub answers it with.
-func onWire(r *rule.Refusal, id iothub.Identity) *rule.Refusal {
+func (h *Head) onWire(r *rule.Refusal, c *broker.Connect) *rule.Refusal {
 	shown := *r
 	shown.Code = notAuthorized
-	if r.Code == iothub.CodeDeviceDisabled && id.Switches.DisabledCode != notAuthorized {
+	if r.Code == iothub.CodeDeviceDisabled {
 		shown.Code = serverUnavailable
+		if hub, err := h.hub.GetHub(c.Peer.Endpoint); err == nil && hub.Switches.DisabledCode != 0 {
+			shown.Code = hub.Switches.DisabledCode
+		}
 	}
 	return &shown
 }
