@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"syscall"
 )
@@ -126,7 +127,7 @@ func bind(addresses []address, port int, listen listenFunc) ([]net.Listener, err
 		if bound, err = bindOnce(addresses, port, listen); err == nil {
 			return bound, nil
 		}
-		if port != 0 || !errors.Is(err, syscall.EADDRINUSE) {
+		if port != 0 || !taken(err) {
 			break
 		}
 	}
@@ -168,15 +169,28 @@ func portOf(l net.Listener) int {
 
 // notHere reports that a machine has no such address, or no IPv6 at all.
 func notHere(err error) bool {
-	return errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT) ||
-		errors.Is(err, syscall.EPROTONOSUPPORT)
+	return isOne(err, syscall.EADDRNOTAVAIL, syscall.EAFNOSUPPORT, syscall.EPROTONOSUPPORT,
+		wsaADDRNOTAVAIL, wsaAFNOSUPPORT)
+}
+
+func taken(err error) bool { return isOne(err, syscall.EADDRINUSE, wsaADDRINUSE) }
+
+// Windows' own numbers, which package syscall does not map to the names above.
+const (
+	wsaAFNOSUPPORT  syscall.Errno = 10047
+	wsaADDRINUSE    syscall.Errno = 10048
+	wsaADDRNOTAVAIL syscall.Errno = 10049
+)
+
+func isOne(err error, numbers ...syscall.Errno) bool {
+	return slices.ContainsFunc(numbers, func(n syscall.Errno) bool { return errors.Is(err, n) })
 }
 
 // flagError says which flag to change.
 func flagError(port Port, number int, err error) error {
 	flag := fmt.Sprintf("--%s-port %d", port, number)
 	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
+	case taken(err):
 		return fmt.Errorf("%s is taken: %w; choose another or 0", flag, err)
 	case errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("%s is not permitted: %w; choose one above 1023 or 0", flag, err)

@@ -9,7 +9,6 @@ import (
 	"os"
 	"reflect"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/fakecloud/fakecloud/internal/journal"
@@ -76,6 +75,7 @@ func (d *Door) handshakeRefusal(s *sock, err error) *rule.Refusal {
 		s.expect(r)
 		return r
 	}
+	var broken *net.OpError
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		r.Rule = "TLS-6/timeout"
@@ -84,7 +84,7 @@ func (d *Door) handshakeRefusal(s *sock, err error) *rule.Refusal {
 			r.Rule, r.Seen = "TLS-6/silent", "nothing"
 			r.Detail = fmt.Sprintf("the client sent nothing within %s", d.timeouts.Handshake)
 		}
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, net.ErrClosed):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &broken) && broken.Op != "local error":
 		r.Rule, r.Detail = "TLS-6/closed", "the client closed the connection in the middle of the handshake, without an alert"
 	default:
 		r.Rule = "TLS-8/protocol"

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -45,7 +46,20 @@ func Upgrade(w http.ResponseWriter, r *http.Request, limit int64, subprotocols .
 	v.sock.handedOver.Store(true)
 	peer := PeerOf(r)
 	peer.Transport = "wss"
-	return conn, peer, nil
+	return &stream{Conn: conn, ws: ws}, peer, nil
+}
+
+// stream is a WebSocket as a connection.
+type stream struct {
+	net.Conn
+	ws *websocket.Conn
+}
+
+// Close ends the connection at once: the library's own Close would wait up to five seconds for the client's
+// close frame, and a platform that drops a device does not wait for it.
+func (s *stream) Close() error {
+	_ = s.Conn.SetDeadline(time.Time{}) // stops its timers
+	return s.ws.CloseNow()
 }
 
 // upgradeRefusal checks what the WebSocket library would let pass or explain less well.
