@@ -41,6 +41,7 @@ type Report struct {
 // Explanation is one refusal. Times counts it together with earlier ones of the same rule and device.
 type Explanation struct {
 	Seq        uint64          `json:"seq"`
+	Kind       journal.Kind    `json:"kind" doc:"refused, or closed where a rule ended a connection that was accepted"`
 	Time       time.Time       `json:"time"`
 	First      time.Time       `json:"first" doc:"the first of Times"`
 	Times      int             `json:"times"`
@@ -57,7 +58,8 @@ type Explanation struct {
 	DeviceSaw  string          `json:"deviceSaw" doc:"what the wire showed"`
 	Seen       string          `json:"seen,omitempty"`
 	Expected   string          `json:"expected,omitempty"`
-	Why        string          `json:"why,omitempty"`
+	Detail     string          `json:"detail,omitempty" doc:"what was wrong this time"`
+	Why        string          `json:"why,omitempty" doc:"what is wrong whenever this cause is named"`
 	Fix        string          `json:"fix,omitempty"`
 	Events     []journal.Event `json:"events,omitempty" doc:"the same connection, around it"`
 }
@@ -84,7 +86,9 @@ func Explain(j Events, rules *rule.Table, q Query) Report {
 		return r
 	}
 	s := tell(j, q)
-	r.Story = s.lines()
+	if !r.Refused || q.Device != "" || q.Address != "" {
+		r.Story = s.lines()
+	}
 	if r.Refused {
 		r.Summary = headline(&r.Explanations[0])
 		if s.connectedSince(r.Explanations[0].Seq) {
@@ -108,11 +112,18 @@ func headline(e *Explanation) string {
 	if who == "" {
 		who = "a client"
 	}
-	text := fmt.Sprintf("%s was refused by %s (%s): %s", who, e.Platform, e.Rule, e.Title)
-	if e.Why != "" {
-		text = fmt.Sprintf("%s was refused by %s (%s): %s", who, e.Platform, e.Rule, strings.TrimSuffix(e.Why, "."))
+	what := e.Detail
+	if what == "" {
+		what = e.Why
 	}
-	return text
+	if what == "" {
+		what = e.Title
+	}
+	verb := "refused"
+	if e.Kind == journal.Closed {
+		verb = "disconnected"
+	}
+	return fmt.Sprintf("%s was %s by %s (%s): %s", who, verb, e.Platform, e.Rule, strings.TrimSuffix(what, "."))
 }
 
 // aboutText gives the report on an error text.
@@ -232,9 +243,9 @@ func (g *group) explain(j Events, rules *rule.Table) Explanation {
 	r, c, _ := rules.Cause(e.Rule)
 	around := surround(j, e)
 	x := Explanation{
-		Seq: e.Seq, Time: e.Time, First: g.first, Times: g.times, Platform: e.Platform, Endpoint: e.Endpoint,
+		Seq: e.Seq, Kind: e.Kind, Time: e.Time, First: g.first, Times: g.times, Platform: e.Platform, Endpoint: e.Endpoint,
 		Conn: e.Conn, Address: e.Address, Device: e.Device, Rule: e.Rule, Title: r.Title, Grade: r.Grade,
-		Assumption: r.Assumption, Source: e.Source, Seen: e.Seen, Expected: e.Expected, Fix: e.Fix,
+		Assumption: r.Assumption, Source: e.Source, Seen: e.Seen, Expected: e.Expected, Fix: e.Fix, Why: c.Why,
 		DeviceSaw: DeviceSaw(e, around), Events: around,
 	}
 	if x.Title == "" {
@@ -246,9 +257,8 @@ func (g *group) explain(j Events, rules *rule.Table) Explanation {
 	if x.Fix == "" {
 		x.Fix = c.Fix
 	}
-	x.Why = c.Why
-	if e.Detail != "" && e.Detail != c.Why {
-		x.Why = strings.TrimSpace(strings.TrimSuffix(e.Detail, ".") + ". " + c.Why)
+	if e.Detail != c.Why {
+		x.Detail = e.Detail
 	}
 	return x
 }

@@ -23,12 +23,11 @@ const (
 
 // DeviceSaw says what the wire showed of a refusal, from the events of its connection around it.
 func DeviceSaw(e *journal.Event, around []journal.Event) string {
-	accepted, connects := false, false
+	accepted := false
 	for i := range around {
 		o := &around[i]
 		if o.Seq < e.Seq {
 			accepted = accepted || (o.Kind == journal.Connack && o.Code != nil && *o.Code == 0)
-			connects = connects || o.Kind == journal.Connect
 			continue
 		}
 		if o.Seq == e.Seq || o.Dir != journal.Out {
@@ -38,19 +37,22 @@ func DeviceSaw(e *journal.Event, around []journal.Event) string {
 			return text
 		}
 	}
+	row := e.Rule.Row()
 	switch {
-	case strings.HasPrefix(string(e.Rule), "TLS-"):
+	case row == "TLS-4", row == "TLS-9": // no TLS to speak of
+		return noConnack
+	case strings.HasPrefix(string(row), "TLS-"):
 		return tlsFailure
 	case e.Kind == journal.Closed || (accepted && e.Code == nil):
 		return bareClose
-	case e.Code != nil && connects && !accepted:
-		return connack(*e.Code) + ", then " + closed
-	case e.Code != nil && e.Topic != "":
-		return fmt.Sprintf("an answer with status %d", *e.Code)
-	case e.Code != nil:
-		return fmt.Sprintf("code %d", *e.Code)
-	default:
+	case e.Code == nil:
 		return noConnack
+	case !accepted && e.Topic == "" && *e.Code > 0 && *e.Code <= 5:
+		return connack(*e.Code) + ", then " + closed
+	case e.Topic != "":
+		return fmt.Sprintf("an answer with status %d", *e.Code)
+	default:
+		return fmt.Sprintf("status %d", *e.Code)
 	}
 }
 

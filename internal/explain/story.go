@@ -19,9 +19,7 @@ type story struct {
 // chapter is a platform's part of a story.
 type chapter struct {
 	platform    string
-	device      string // of a query that names no device
-	connections int    // opened, with or without a CONNECT
-	seen        map[uint64]bool
+	seen        map[uint64]bool // connections
 	connects    int
 	accepted    *journal.Event // the last CONNACK 0
 	ended       *journal.Event // the last end of an accepted connection
@@ -63,9 +61,8 @@ func (s *story) chapter(platform string) *chapter {
 
 func (c *chapter) add(e *journal.Event) {
 	c.last = *e
-	if e.Conn != 0 && !c.seen[e.Conn] {
+	if e.Conn != 0 {
 		c.seen[e.Conn] = true
-		c.connections++
 	}
 	switch e.Kind {
 	case journal.Connect:
@@ -109,10 +106,27 @@ func (s *story) ordered() []*chapter {
 	return list
 }
 
+// door is the platform of events before it is known which platform a connection is for.
+const door = "door"
+
+// forgetServed leaves the connections that have reached a platform to that platform's chapter.
+func (s *story) forgetServed(c *chapter) {
+	for _, other := range s.platforms {
+		if other != c {
+			for conn := range other.seen {
+				delete(c.seen, conn)
+			}
+		}
+	}
+}
+
 // lines tells the story, a platform a line.
 func (s *story) lines() []string {
 	var lines []string
 	for _, c := range s.ordered() {
+		if c.platform == door {
+			s.forgetServed(c)
+		}
 		if text := c.line(); text != "" {
 			lines = append(lines, c.platform+": "+text)
 		}
@@ -142,8 +156,8 @@ func (c *chapter) line() string {
 		parts = append(parts, text)
 	case c.connects > 0:
 		parts = append(parts, fmt.Sprintf("%s, none accepted", count(c.connects, "CONNECT")))
-	case c.connections > 0 && c.provisioned == nil:
-		parts = append(parts, fmt.Sprintf("%s opened, and no CONNECT came", count(c.connections, "connection")))
+	case len(c.seen) > 0 && c.provisioned == nil:
+		parts = append(parts, count(len(c.seen), "connection")+" without a CONNECT that was taken")
 	}
 	if c.telemetry > 0 {
 		parts = append(parts, count(c.telemetry, "telemetry message"))
@@ -164,22 +178,23 @@ func (s *story) summary(q Query) string {
 		return "nothing has been refused, and nothing has connected yet"
 	}
 	list := s.ordered()
-	last := list[len(list)-1]
+	last, provisioned := list[len(list)-1], false
 	for _, c := range list {
 		if c.connected() {
 			last = c
 		}
+		provisioned = c.provisioned != nil || (provisioned && c.accepted == nil)
 	}
 	if q.Device == "" && q.Address == "" {
 		return "nothing has been refused"
 	}
 	switch {
-	case last.connected():
+	case last.connected() && last.provisioned == nil:
 		return "nothing was refused: it is connected to " + last.platform + " and is fine"
+	case provisioned:
+		return "nothing was refused: it was provisioned, and has not connected to its hub since"
 	case last.accepted != nil:
 		return "nothing was refused: it was connected to " + last.platform + ", and the connection has ended"
-	case last.provisioned != nil:
-		return "nothing was refused: it was provisioned, and has not connected to its hub since"
 	default:
 		return "nothing was refused, and no connection has got as far as being accepted"
 	}

@@ -38,8 +38,9 @@ func atRules(ids ...rule.ID) func(*journal.Event) bool {
 }
 
 // distrusted fits handshakes that the client ended because of fakecloud's certificate. Clients differ in
-// the alert that they send for one cause, and some send none.
-var distrusted = atRules("TLS-1/unknown-ca", "TLS-1/bad-certificate", "TLS-1/certificate-unknown", "TLS-1/no-name", "TLS-6/closed")
+// the alert that they send for one cause, some send none, and OpenSSL sends its own in the clear within
+// TLS 1.3, which reads as a broken message.
+var distrusted = atRules("TLS-1/unknown-ca", "TLS-1/bad-certificate", "TLS-1/certificate-unknown", "TLS-1/no-name", "TLS-6/closed", "TLS-8/protocol")
 
 // atTLS fits every handshake that failed.
 func atTLS(e *journal.Event) bool {
@@ -186,7 +187,7 @@ func hasCode(e *journal.Event, code string) bool {
 	return *e.Code == status || strconv.Itoa(*e.Code) == code
 }
 
-var wordy = regexp.MustCompile(`[\s:;,!]|^EOF$|^E[A-Z]{4,}$|_`)
+var wordy = regexp.MustCompile(`[\s:;,!=]|^EOF$|^E[A-Z]{4,}$|_`)
 
 // Guess reads what stands behind the explain command: an address, an error text, or a device.
 func Guess(text string) Query {

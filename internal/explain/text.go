@@ -77,6 +77,7 @@ func (p *printer) explanation(e *Explanation) {
 	p.field("device saw", e.DeviceSaw)
 	p.field("seen", e.Seen)
 	p.field("expected", e.Expected)
+	p.field("what", e.Detail)
 	p.field("why", e.Why)
 	if e.Fix != "" {
 		p.line(p.paint(green, "  fix         "+Clean(e.Fix)))
