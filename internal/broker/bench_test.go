@@ -85,6 +85,7 @@ func BenchmarkPublish(b *testing.B) {
 					clients[i] = dialTCP(b, address)
 					clients[i].Send(brokertest.Connect{ClientID: fmt.Sprint(i)}.Bytes())
 					clients[i].Expect(0x20, 2, 0, 0)
+					require.NoError(b, clients[i].SetReadDeadline(time.Time{}))
 				}
 				runtime.GC()
 				b.ReportAllocs()

@@ -42,12 +42,12 @@ type conn struct {
 	readErr error
 	silence time.Duration
 	inside  bool // code of the platform is running, so a panic is not the packet's fault
-	ack     [4]byte
 
 	ending sync.Mutex // guards ended and orders deadlines: none is moved once ended
 	ended  bool
 
 	writing chan struct{} // holds a token while one Write runs; a channel, as tests with fake time must see the wait
+	acks    acks
 	out     outbound
 }
 
@@ -139,6 +139,7 @@ func (c *conn) causeOf(err error) error {
 	default:
 		return err
 	}
+	c.writeAcks() // of the packets before it
 	c.refuse(c.event(journal.Refused), refusal)
 	return refusal
 }
@@ -167,8 +168,9 @@ func (c *conn) settle() {
 	close(c.gone)
 }
 
-// Read implements net.Conn.
+// Read implements net.Conn. mochi calls it when it has used up what came with the last one.
 func (c *conn) Read(b []byte) (int, error) {
+	c.writeAcks()
 	n, err := c.Conn.Read(b)
 	if err != nil {
 		c.readErr = err
@@ -176,23 +178,32 @@ func (c *conn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Write implements net.Conn; each call is one piece of the wire. A client that does not take it in time
-// loses the connection: nobody must wait for it.
+// Write implements net.Conn; each call is one piece of the wire, after the acks that wait. A client that
+// does not take it in time loses the connection: nobody must wait for it.
 func (c *conn) Write(b []byte) (int, error) {
 	c.writing <- struct{}{}
 	defer func() { <-c.writing }()
 	if !c.allow() {
 		return 0, net.ErrClosed
 	}
-	n, err := c.Conn.Write(b)
-	if err != nil {
-		var timeout net.Error
-		if errors.As(err, &timeout) && timeout.Timeout() {
-			err = ErrStalled
-		}
-		c.end(err)
+	size := len(b)
+	if waiting := c.acks.take(); len(waiting) > 0 {
+		b = append(waiting, b...)
+		defer c.acks.reuse(b)
 	}
-	return n, err
+	if len(b) == 0 {
+		return 0, nil
+	}
+	_, err := c.Conn.Write(b)
+	if err == nil {
+		return size, nil
+	}
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		err = ErrStalled
+	}
+	c.end(err)
+	return 0, err
 }
 
 // allow grants one write its time, and none after the end.

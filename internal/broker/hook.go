@@ -122,6 +122,7 @@ func (*hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 }
 
 func (c *conn) disconnect(pk *packets.Packet) {
+	c.writeAcks()
 	c.srv.cfg.Journal.Append(c.received(journal.Disconnect))
 	if pk.ReasonCode != packets.CodeDisconnectWillMessage.Code { // a v5 client may ask for its will
 		c.will = nil
@@ -133,6 +134,7 @@ func (c *conn) disconnect(pk *packets.Packet) {
 func (c *conn) kick(where journal.Event, r *rule.Refusal) {
 	silent := *r
 	silent.Silent = true
+	c.writeAcks() // of the packets before it
 	c.refuse(where, &silent)
 	c.end(r)
 }

@@ -26,12 +26,13 @@ func (c *conn) publish(pk *packets.Packet) {
 		c.kick(c.about(pk), &rule.Refusal{Rule: c.srv.cfg.Rules.QoS2, Silent: true, Seen: "QoS 2", Expected: "QoS 0 or 1"})
 		return
 	}
-	c.inside = true
-	v := c.device.Publish(c.ctx, Message{
+	v := c.judgeMessage(Message{
 		Topic: pk.TopicName, Payload: pk.Payload, QoS: pk.FixedHeader.Qos,
 		Retain: pk.FixedHeader.Retain, Dup: pk.FixedHeader.Dup,
 	})
-	c.inside = false
+	if c.ctx.Err() != nil {
+		return
+	}
 	switch v.Action {
 	case Close:
 		c.kick(c.about(pk), refusal(&v))
@@ -46,13 +47,22 @@ func (c *conn) publish(pk *packets.Packet) {
 	case Accept:
 	}
 	if pk.FixedHeader.Qos == 1 {
-		ack := c.sent(journal.Puback)
-		ack.Topic = pk.TopicName
-		if !c.acknowledge(packets.Puback, pk.PacketID, ack) {
-			return
+		e := c.sent(journal.Puback)
+		e.Topic = pk.TopicName
+		c.srv.cfg.Journal.Append(e)
+		if c.acks.add(packets.Puback<<4, 2, byte(pk.PacketID>>8), byte(pk.PacketID)) {
+			c.writeAcks()
 		}
 	}
 	c.follow(v.After, v.Answers)
+}
+
+func (c *conn) judgeMessage(m Message) Verdict {
+	defer c.watchAcks()()
+	c.inside = true
+	v := c.device.Publish(c.ctx, m)
+	c.inside = false // not when it panics
+	return v
 }
 
 // publishFault names the first breach of MQTT 3.1.1 section 3.3. We announce no topic aliases.
@@ -78,16 +88,15 @@ func refusal(v *Verdict) *rule.Refusal {
 	return v.Refusal
 }
 
-// acknowledge writes an ack that is nothing but a packet id, and reports whether that went well.
-func (c *conn) acknowledge(kind byte, id uint16, e journal.Event) bool {
-	c.srv.cfg.Journal.Append(e)
-	c.ack = [4]byte{kind << 4, 2, byte(id >> 8), byte(id)}
-	_, err := c.Write(c.ack[:])
-	return err == nil
-}
-
 // follow does what comes after an ack.
 func (c *conn) follow(after func(), answers []Outgoing) {
+	if after == nil && len(answers) == 0 {
+		return
+	}
+	c.writeAcks()
+	if c.ctx.Err() != nil {
+		return
+	}
 	if after != nil {
 		c.inside = true
 		after()
@@ -96,9 +105,7 @@ func (c *conn) follow(after func(), answers []Outgoing) {
 	for i := range answers {
 		c.enqueue(answers[i], false)
 	}
-	if len(answers) > 0 {
-		c.flush()
-	}
+	c.flush()
 }
 
 // puback hears of a message of ours.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -181,6 +182,46 @@ func TestAckBeforeAfterBeforeAnswers(t *testing.T) {
 			kinds = append(kinds, string(e.Kind)+" "+e.Dir+" "+e.Topic)
 		}
 		require.Equal(t, []string{"connect in ", "connack out ", "publish in t", "puback out t", "publish out a/1", "publish out a/2", "puback in a/2"}, kinds)
+	})
+}
+
+// Acks of messages that came together are written together, but wait neither for a slow platform nor
+// behind what is sent meanwhile, and a kick does not eat them.
+func TestAcksOfManyMessages(t *testing.T) {
+	message := func(id uint16, topic string) []byte { return brokertest.Publish{Topic: topic, QoS: 1, ID: id}.Bytes() }
+	bubble(t, func(t *testing.T, f *fixture) {
+		f.publish = func(d *device, m Message) Verdict {
+			switch m.Topic {
+			case "slow":
+				time.Sleep(time.Hour)
+			case "send":
+				d.c.Link.Send(Outgoing{Topic: "a", Unsubscribed: true})
+				time.Sleep(time.Microsecond)
+			case "kick":
+				return kick("P-1/x")
+			}
+			return Verdict{}
+		}
+		client := f.online(brokertest.Connect{ClientID: "d"})
+		client.Send(message(1, "t"), message(2, "slow"))
+		client.ExpectSilence(ackDelay - 1)
+		client.Expect(0x40, 2, 0, 1)
+		client.ExpectSilence(time.Hour - ackDelay - 1)
+		client.Expect(0x40, 2, 0, 2)
+		client.Send(message(3, "t"), message(4, "send"))
+		client.Expect(0x40, 2, 0, 3, 0x30, 3, 0, 1, 'a', 0x40, 2, 0, 4)
+		client.Send(message(5, "t"), message(6, "t"), brokertest.Pingreq, message(7, "t"), message(8, "kick"))
+		client.Expect(0x40, 2, 0, 5, 0x40, 2, 0, 6, 0xd0, 0, 0x40, 2, 0, 7)
+		client.ExpectClosed()
+
+		client = f.online(brokertest.Connect{ClientID: "d"})
+		client.Send(message(1, "t"), []byte("\x36\x06\x00\x01t\x00\x01x"))
+		client.Expect(0x40, 2, 0, 1)
+		client.ExpectClosed()
+		client = f.online(brokertest.Connect{ClientID: "d"})
+		client.Send(message(1, "t"), brokertest.Disconnect)
+		client.Expect(0x40, 2, 0, 1)
+		client.ExpectClosed()
 	})
 }
 
