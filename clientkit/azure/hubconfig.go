@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"regexp"
 	"strings"
@@ -69,7 +70,7 @@ func (c HubConfig) withDefaults() (HubConfig, error) {
 	}
 	c.Timing = c.Timing.withDefaults()
 	switch {
-	case c.Host == "" || strings.ContainsAny(c.Host, "/ :"):
+	case c.Host == "" || strings.ContainsAny(c.Host, "/ ") || (strings.Contains(c.Host, ":") && net.ParseIP(c.Host) == nil):
 		return c, fmt.Errorf("azure: hub host is %q, expected a name like contoso.azure-devices.net", c.Host)
 	case c.DeviceID == "":
 		return c, errors.New("azure: no device ID")
