@@ -6,6 +6,8 @@ import "github.com/spf13/cobra"
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.serveCommand(),
+		a.demoCommand(),
+		a.deviceCommand(),
 		a.eventsCommand(),
 		a.explainCommand(),
 		a.rulesCommand(),
