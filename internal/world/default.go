@@ -17,3 +17,9 @@ func Default() *World {
 	}
 	return w
 }
+
+//go:embed example.yaml
+var exampleText []byte
+
+// ExampleText returns a commented example that uses most keys.
+func ExampleText() []byte { return append([]byte(nil), exampleText...) }

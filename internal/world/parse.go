@@ -139,3 +139,14 @@ func (r *reader) position(tk *token.Token) Position {
 	}
 	return Position{File: r.file, Line: tk.Position.Line, Column: tk.Position.Column}
 }
+
+// ParseTwin reads an initial twin alone, JSON or YAML.
+func ParseTwin(name string, data []byte) (*Twin, error) {
+	r := &reader{file: name, seen: map[string]Position{}, origins: map[string]Position{},
+		anchors: map[string]ast.Node{}, seenIDs: map[string]Position{}}
+	twin := &Twin{}
+	for _, body := range r.documents(data) {
+		r.value(body, reflect.ValueOf(twin).Elem(), field{}, "", 0)
+	}
+	return twin, r.problems.err()
+}
