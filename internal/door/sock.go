@@ -22,6 +22,8 @@ type sock struct {
 	prefix  []byte // bytes read ahead on the proxy port
 
 	received   bool        // whether the client has sent anything
+	shaking    bool        // the TLS handshake is going on
+	tail       [7]byte     // the last bytes that came during it
 	offer      *offer      // what its ClientHello offered; dropped after the handshake
 	peer       broker.Peer // complete once TLS is, but for Endpoint
 	handedOver atomic.Bool // a platform serves it
@@ -49,8 +51,21 @@ func (s *sock) Read(b []byte) (int, error) {
 	n, err := s.Conn.Read(b)
 	if n > 0 {
 		s.received = true
+		if s.shaking {
+			kept := copy(s.tail[:], s.tail[min(n, len(s.tail)):])
+			copy(s.tail[kept:], b[max(n-len(s.tail), 0):n])
+		}
 	}
 	return n, err
+}
+
+// plainAlert returns the alert that ended the handshake in the clear. In TLS 1.3 an OpenSSL client sends
+// what it thinks of our certificate before it turns its own encryption on, which crypto/tls takes for a
+// record that does not decrypt.
+func (s *sock) plainAlert() (byte, bool) {
+	const alertRecord, major, length = 21, 3, 2
+	t := s.tail
+	return t[6], t[0] == alertRecord && t[1] == major && t[3] == 0 && t[4] == length
 }
 
 // Close implements net.Conn; the door forgets the connection.

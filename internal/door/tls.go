@@ -120,7 +120,10 @@ func wanted(sni, dialled string) string {
 func (d *Door) handshake(s *sock) *tls.Conn {
 	_ = s.SetDeadline(time.Now().Add(d.timeouts.Handshake))
 	conn := tls.Server(s, d.tls)
-	if err := conn.Handshake(); err != nil {
+	s.shaking = true
+	err := conn.Handshake()
+	s.shaking = false
+	if err != nil {
 		d.handshakeFailed(s, err)
 		return nil
 	}

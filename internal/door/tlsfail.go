@@ -35,11 +35,11 @@ func (d *Door) handshakeFailed(s *sock, err error) {
 		e.Properties["versions"] = listed(s.offer.versions, tls.VersionName)
 		e.Properties["suites"] = listed(s.offer.suites, tls.CipherSuiteName)
 	}
-	if alert, ok := clientAlert(err); ok {
+	if alert, ok := s.alert(err); ok {
 		e.Properties["alert"] = alertName(alert)
 	}
 	step := e
-	step.Kind, step.Detail = journal.TLS, "handshake failed: "+err.Error()
+	step.Kind, step.Detail = journal.TLS, "handshake failed: "+r.Detail
 	d.journal.Append(step)
 	d.journal.Refuse(e, r)
 }
@@ -56,7 +56,7 @@ func (d *Door) handshakeRefusal(s *sock, err error) *rule.Refusal {
 			return r
 		}
 	}
-	if alert, ok := clientAlert(err); ok {
+	if alert, ok := s.alert(err); ok {
 		name := ""
 		if s.offer != nil {
 			name = s.offer.name
@@ -147,6 +147,14 @@ func clientAlert(err error) (byte, bool) {
 		return 0, false
 	}
 	return byte(v.Uint()), true
+}
+
+// alert returns the alert by which the client ended the handshake, encrypted or not.
+func (s *sock) alert(err error) (byte, bool) {
+	if alert, ok := clientAlert(err); ok {
+		return alert, true
+	}
+	return s.plainAlert()
 }
 
 // alertNames are the alerts' names in RFC 8446, section 6; those that a client sends about our certificate
