@@ -122,6 +122,9 @@ func (s *Service) DeleteCA(instance, name string) bool { return s.cas.Delete(key
 // keys, etag and times.
 func (s *Service) PutEnrollment(instance string, e Enrollment) (Enrollment, error) {
 	e = e.clone()
+	if old, replaces := s.Enrollment(instance, e.RegistrationID); replaces {
+		e.Attestation.keepKeys(old.Attestation)
+	}
 	err := errors.Join(validRegistrationID("registrationId", e.RegistrationID), e.Attestation.normalise(false), e.Terms.validate())
 	if err == nil && e.DeviceID != "" && !hubDeviceID.MatchString(e.DeviceID) {
 		err = wrong("deviceId", "%q is no device id: 1 to 128 of letters, digits and - : . + %% _ # * ? ! ( ) , = @ $ '", clip(e.DeviceID))
@@ -168,6 +171,9 @@ func (s *Service) DeleteEnrollment(instance, registrationID string) bool {
 // certificates of the instance.
 func (s *Service) PutGroup(instance string, g Group) (Group, error) {
 	g = g.clone()
+	if old, replaces := s.Group(instance, g.ID); replaces {
+		g.Attestation.keepKeys(old.Attestation)
+	}
 	err := errors.Join(validRegistrationID("enrollmentGroupId", g.ID), g.Attestation.normalise(true), g.Terms.validate())
 	err = s.put(instance, "enrollment group", g.ID, err, func() error {
 		if x := g.Attestation.X509; x != nil {

@@ -151,6 +151,11 @@ func TestRecordsAreKept(t *testing.T) {
 	require.Equal(t, e.Created, put.Created)
 	require.NotEqual(t, e.ETag, put.ETag)
 
+	put, err = w.PutEnrollment(instance, dps.Enrollment{RegistrationID: "dev-1", Attestation: dps.Attestation{SymmetricKey: &dps.SymmetricKey{Primary: individualKey}}})
+	require.NoError(t, err)
+	require.Equal(t, individualKey, put.Attestation.SymmetricKey.Primary)
+	require.Equal(t, e.Attestation.SymmetricKey.Secondary, put.Attestation.SymmetricKey.Secondary, "a key that is left out stays")
+
 	require.NoError(t, w.PutInstance(dps.Instance{Name: instance, IDScope: scope, LinkedHubs: []string{hub}, RetryAfter: 9}))
 	i, ok := w.InstanceOf(scope)
 	require.True(t, ok)

@@ -28,6 +28,7 @@ var Rules = []rule.Rule{
 		Assumption: "return code 4, then the connection is closed; api-versions seen in SDKs, logs and the REST reference are known, any other is not",
 		Causes: []rule.Cause{
 			{ID: "username", Why: "The username has not the form that DPS wants.", Fix: "Send {idScope}/registrations/{registrationId}/api-version=2019-03-31. Unlike at IoT Hub there is no question mark before api-version."},
+			{ID: "question-mark", Why: "There is a question mark before api-version, as IoT Hub has it; DPS has none.", Fix: "End the username in /api-version=2019-03-31, without the question mark."},
 			{ID: "api-version", Why: "The username names no api-version that DPS knows.", Fix: "End the username in /api-version=2019-03-31."},
 			{ID: "registration-id", Why: "The registration id is not legal.", Fix: "Use 1 to 128 letters, digits and - . _ : with a letter, digit or - at the end."},
 		}},

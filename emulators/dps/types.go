@@ -60,8 +60,8 @@ type X509 struct {
 	SecondaryCA string `json:"secondaryCA,omitempty"`
 }
 
-// SymmetricKey holds the keys of an enrollment: base64 of 16 to 64 bytes. An empty key is generated
-// with 64 bytes.
+// SymmetricKey holds the keys of an enrollment: base64 of 16 to 64 bytes. An empty key stays as it is in
+// the record that is replaced, else it is generated with 64 bytes.
 type SymmetricKey struct {
 	Primary   string `json:"primaryKey"`
 	Secondary string `json:"secondaryKey"`

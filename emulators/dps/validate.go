@@ -126,6 +126,19 @@ func validRegistrationID(field, id string) error {
 	return nil
 }
 
+// keepKeys takes over the keys of the record that is replaced where the new one names none.
+func (a *Attestation) keepKeys(old Attestation) {
+	if a.SymmetricKey == nil || old.SymmetricKey == nil {
+		return
+	}
+	if a.SymmetricKey.Primary == "" {
+		a.SymmetricKey.Primary = old.SymmetricKey.Primary
+	}
+	if a.SymmetricKey.Secondary == "" {
+		a.SymmetricKey.Secondary = old.SymmetricKey.Secondary
+	}
+}
+
 // normalise checks the symmetric keys and makes the missing ones.
 func (k *SymmetricKey) normalise() error {
 	for _, f := range []struct {

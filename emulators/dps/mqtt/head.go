@@ -130,11 +130,10 @@ func badName(c *broker.Connect, err error) *rule.Refusal {
 	r := &rule.Refusal{Rule: "DPS-3/username", Code: badUsername, Seen: fmt.Sprintf("username %q", clip(c.Username)),
 		Expected: azure.NearDPSUsername(c.Username)}
 	switch {
+	case errors.Is(err, azure.ErrDPSAPIVersion) && strings.Contains(c.Username, "?api-version"):
+		r.Rule = "DPS-3/question-mark"
 	case errors.Is(err, azure.ErrDPSAPIVersion):
 		r.Rule = "DPS-3/api-version"
-		if strings.Contains(c.Username, "?api-version") {
-			r.Detail = "there is a question mark before api-version; usernames of DPS have none"
-		}
 	case errors.Is(err, azure.ErrDPSRegistrationID):
 		r.Rule = "DPS-3/registration-id"
 	case !c.HasUsername || c.Username == "":

@@ -122,7 +122,7 @@ func TestConnectRefused(t *testing.T) {
 		{"no username", func(c *broker.Connect) { c.Username, c.HasUsername = "", false }, 4, "DPS-3/username", "{idScope}/registrations/{registrationId}/api-version=2019-03-31"},
 		{"no registrations", user("0ne00FAKE01/device-001/api-version=2019-03-31"), 4, "DPS-3/username", username},
 		{"no api-version", user("0ne00FAKE01/registrations/device-001"), 4, "DPS-3/username", username},
-		{"question mark", user("0ne00FAKE01/registrations/device-001/?api-version=2019-03-31"), 4, "DPS-3/api-version", username},
+		{"question mark", user("0ne00FAKE01/registrations/device-001/?api-version=2019-03-31"), 4, "DPS-3/question-mark", username},
 		{"unknown api-version", user("0ne00FAKE01/registrations/device-001/api-version=1999-01-01"), 4, "DPS-3/api-version", username},
 		{"illegal id", user("0ne00FAKE01/registrations/device 001/api-version=2019-03-31"), 4, "DPS-3/registration-id", ""},
 		{"hub username", user("h.azure-devices.net/device-001/?api-version=2021-04-12"), 4, "DPS-3/username", ""},

@@ -173,7 +173,7 @@ func TestRefusalsOnTheWire(t *testing.T) {
 			code   byte
 			id     rule.ID
 		}{
-			{brokertest.Connect{ClientID: "device-001", Username: &bad, Password: brokertest.Text(token)}.Bytes(), 4, "DPS-3/api-version"},
+			{brokertest.Connect{ClientID: "device-001", Username: &bad, Password: brokertest.Text(token)}.Bytes(), 4, "DPS-3/question-mark"},
 			{brokertest.Connect{ClientID: "other", Username: brokertest.Text(username), Password: brokertest.Text(token)}.Bytes(), 2, "DPS-4/client-id"},
 			{brokertest.Connect{ClientID: "device-001", Username: brokertest.Text(username)}.Bytes(), 5, "DPS-1/credential"},
 			{brokertest.Connect{Level: 3, ClientID: "device-001", Username: brokertest.Text(username), Password: brokertest.Text(token)}.Bytes(), 1, "DPS-1/level"},
