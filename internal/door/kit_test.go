@@ -122,7 +122,8 @@ type server struct {
 	cache map[string]*tls.Certificate
 }
 
-func (s *server) Certificate(sni string, local netip.Addr) (*tls.Certificate, error) {
+func (s *server) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	sni, local := hello.ServerName, addrOf(hello.Conn.LocalAddr())
 	name := sni
 	switch {
 	case sni == "forbidden.example":

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"net"
 	"net/http"
-	"net/netip"
 
 	"github.com/fakecloud/fakecloud/internal/broker"
 )
@@ -61,21 +60,11 @@ type MQTTServer interface {
 	Serve(conn net.Conn, peer broker.Peer) error
 }
 
-var _ Certificates = CertificatesFunc(nil)
-
-// Certificates makes the server's certificates.
+// Certificates makes the server's certificates. *pki.Authority does.
 type Certificates interface {
-	// Certificate returns the one for the name that the client asked for (lower case), or for the address
-	// it came in on when it asked for none. An error ends the handshake with the alert unrecognized_name.
-	Certificate(sni string, local netip.Addr) (*tls.Certificate, error)
-}
-
-// CertificatesFunc is a function as Certificates.
-type CertificatesFunc func(sni string, local netip.Addr) (*tls.Certificate, error)
-
-// Certificate calls f.
-func (f CertificatesFunc) Certificate(sni string, local netip.Addr) (*tls.Certificate, error) {
-	return f(sni, local)
+	// GetCertificate returns the one for hello.ServerName, or for the local address of hello.Conn when that
+	// is empty. An error ends the handshake with the alert unrecognized_name.
+	GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 }
 
 // Hello is what a client has said of where it wants to go: all that routing knows.
@@ -88,7 +77,8 @@ type Hello struct {
 	// Endpoint is the instance that Name leads to, empty where it leads to none or to several.
 	Endpoint string
 	Path     string // of an HTTP request
-	// Hosts are the names that may stand for an instance on this connection, as in broker.Peer.
+	// Hosts are names beside the vendors' that may stand in user names on this connection: loopback,
+	// advertised names, what was dialled. It is shared and must not be changed.
 	Hosts []string
 
 	Level        byte // MQTT protocol level; 0 for HTTP

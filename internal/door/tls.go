@@ -100,7 +100,8 @@ func (d *Door) newPolicy(key policyKey) *tls.Config {
 // certificate asks for the server's certificate. Without one crypto/tls sends unrecognized_name.
 func (d *Door) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	s := hello.Conn.(*sock)
-	cert, err := d.certificates.Certificate(wanted(s.offer.name, s.dialled), addrOf(s.LocalAddr()))
+	hello.ServerName = wanted(s.offer.name, s.dialled)
+	cert, err := d.certificates.GetCertificate(hello)
 	if err != nil {
 		s.offer.refused = err
 		return nil, nil
