@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"log/slog"
 	"net"
 	"net/url"
 	"slices"
@@ -196,6 +197,7 @@ func (d *azureDevice) provision(ctx context.Context) (azure.HubConfig, error) {
 	assignment, err := azure.Provision(ctx, azure.ProvisionConfig{
 		Host: host, Port: d.port, IDScope: d.idScope, RegistrationID: d.id, Credential: credential,
 		TLS: d.env.tls, Dial: d.env.dial, Timeout: d.timeout, Trace: d.print.packet,
+		Log: slog.New(slog.NewTextHandler(d.app.err, nil)),
 	})
 	if err != nil {
 		return azure.HubConfig{}, err
