@@ -11,7 +11,13 @@ func (a *app) commands() []*cobra.Command {
 		a.eventsCommand(),
 		a.explainCommand(),
 		a.rulesCommand(),
+		a.pkiCommand(),
 		a.devicesCommand(),
+		a.addCommand(),
+		a.worldCommand(),
+		a.hostsCommand(),
+		a.envCommand(),
+		a.trustCommand(),
 		a.healthCommand(),
 		a.versionCommand(),
 	}

@@ -13,7 +13,7 @@ const DemoCA = "demo-ca"
 // demoCert and demoKey are public on purpose and for tests only: who knows this key can be any device,
 // of an emulator. It never authenticates a server. Made once with
 //
-//	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/O=fakecloud, for tests only/CN=fakecloud demo-ca"
+//	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/O=fakecloud (tests only)/CN=fakecloud demo-ca"
 //
 //go:embed testca/demo-ca.pem
 var demoCert []byte

@@ -115,7 +115,7 @@ func newRoot(key crypto.Signer, o Options, now time.Time) (*x509.Certificate, er
 	template := &x509.Certificate{
 		SerialNumber: serial,
 		Subject: pkix.Name{
-			Organization: []string{"fakecloud, for tests only"},
+			Organization: []string{"fakecloud (tests only)"},
 			CommonName:   "fakecloud root " + hex.EncodeToString(serial.Bytes()[:4]),
 		},
 		NotBefore:             now.Add(-backDate),
