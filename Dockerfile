@@ -1,8 +1,6 @@
 # syntax is plain on purpose: any engine builds this, with or without BuildKit.
 FROM golang:1.26 AS build
 WORKDIR /src
-COPY go.mod go.sum ./
-RUN go mod download
 COPY . .
 ARG VERSION=dev
 RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /out/fakecloud ./cmd/fakecloud \
