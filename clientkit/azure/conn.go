@@ -12,10 +12,10 @@ import (
 // it closes the socket under TLS at once: a TLS alert would wait for a peer that takes nothing.
 type conn struct {
 	net.Conn
-	socket  net.Conn
-	head    []byte // the first four bytes received
-	mu      sync.Mutex
-	aborted error
+	socket net.Conn
+	head   []byte // the first four bytes received
+	mu     sync.Mutex
+	failed error
 }
 
 const connackSize = 4
@@ -29,13 +29,26 @@ func (c *conn) Read(p []byte) (int, error) {
 		}
 	}
 	if err != nil {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.aborted != nil {
-			err = c.aborted
-		}
+		err = c.fail(err)
 	}
 	return n, err
+}
+
+// fail keeps the first failure and returns it.
+func (c *conn) fail(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failed == nil {
+		c.failed = err
+	}
+	return c.failed
+}
+
+// failure returns why the connection is of no use any more; nil while it is.
+func (c *conn) failure() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.failed
 }
 
 // Write gives every packet its time limit. Paho sets one for PUBLISH only, so that a PINGREQ to a peer
@@ -61,10 +74,6 @@ func (c *conn) refusal() (byte, bool) {
 }
 
 func (c *conn) abort(cause error) {
-	c.mu.Lock()
-	if c.aborted == nil {
-		c.aborted = cause
-	}
-	c.mu.Unlock()
+	_ = c.fail(cause)
 	_ = c.socket.Close()
 }

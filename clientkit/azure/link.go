@@ -152,6 +152,12 @@ func (l *link) connectError(ctx context.Context, err error) error {
 func (l *link) end(cause error) {
 	l.once.Do(func() {
 		l.cause = cause
+		if first := l.conn.failure(); first != nil {
+			l.cause = first // Paho's errors tell of what followed
+		}
+		if errors.Is(l.cause, io.EOF) {
+			l.cause = fmt.Errorf("the server closed the connection: %w", io.EOF)
+		}
 		close(l.lost)
 	})
 }
