@@ -3,8 +3,8 @@
 //
 // It follows the vendor's pages "Communicate with your IoT hub using the MQTT protocol", "Control access
 // to IoT Hub with shared access signatures", "Authenticate identities with X.509 certificates",
-// "Understand the identity registry", "Understand IoT Hub message format", "Troubleshoot IoT Hub error
+// "Understand the identity registry", "Understand and use device twins", "Understand IoT Hub message format", "Troubleshoot IoT Hub error
 // codes" and the sources of the device SDKs; each rule names its own in rules.go.
 //
-// Lock order: Service.mu before a table's lock; neither is held while a Downlink is called.
+// Lock order: Service.notify, Service.mu, a table's lock. Only notify is held while a Downlink is called.
 package iothub

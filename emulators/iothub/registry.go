@@ -3,7 +3,6 @@ package iothub
 import (
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -32,6 +31,7 @@ func (s *Service) PutDevice(hub string, d Device) (Device, error) {
 	for {
 		err := s.devices.Create(k, fresh)
 		if err == nil {
+			s.startTwin(h.Host, fresh)
 			return fresh, nil
 		}
 		stored, err = s.devices.Update(k, func(old Device) (Device, error) { return s.merge(old, d), nil })
@@ -59,7 +59,13 @@ func (s *Service) CreateDevice(hub string, d Device) (Device, error) {
 	if err := s.devices.Create(key(h.Host, d.DeviceID), d); err != nil {
 		return Device{}, fmt.Errorf("device %s: %w", quote(d.DeviceID), err)
 	}
+	s.startTwin(h.Host, d)
 	return d, nil
+}
+
+// startTwin gives a new device its twin, filled from its initial twin.
+func (s *Service) startTwin(hub string, d Device) {
+	s.twins.Put(twinKey(hub, d.DeviceID, ""), s.newTwin(d.DeviceID, "", d.InitialTwin))
 }
 
 // UpdateDevice replaces the settings of an existing device. match is an ETag that must still hold;
@@ -101,8 +107,8 @@ func (d *Device) complete() error {
 	if len(d.StatusReason) > statusReasonLength {
 		return fmt.Errorf("%w: a status reason of %d bytes, at most %d are allowed", ErrInvalid, len(d.StatusReason), statusReasonLength)
 	}
-	if d.InitialTwin != nil && !json.Valid(d.InitialTwin) {
-		return fmt.Errorf("%w: the initial twin is not JSON", ErrInvalid)
+	if _, err := readInitialTwin(d.InitialTwin); err != nil {
+		return err
 	}
 	if err := d.Authentication.complete(); err != nil {
 		return fmt.Errorf("device %s: %w", quote(d.DeviceID), err)
@@ -208,11 +214,13 @@ func (s *Service) DeleteDevice(hub, id, match string) error {
 		return fmt.Errorf("device %s: %w", quote(id), ErrPrecondition)
 	}
 	s.devices.Delete(k)
+	s.twins.Delete(twinKey(h.Host, id, ""))
 	if at, _ := s.assigned.Get(id); at == h.Host {
 		s.assigned.Delete(id)
 	}
 	for _, m := range s.modules.List(k + keySeparator) {
 		s.modules.Delete(key(h.Host, id, m.ModuleID))
+		s.twins.Delete(twinKey(h.Host, id, m.ModuleID))
 	}
 	s.cut(h.Host, id, deletedRefusal(id))
 	return nil
@@ -239,6 +247,7 @@ func (s *Service) PutModule(hub string, m Module) (Module, error) {
 	row, exists := s.modules.Get(k)
 	if !exists {
 		row = Module{DeviceID: m.DeviceID, ModuleID: m.ModuleID, GenerationID: s.generation(), ConnectionState: Disconnected}
+		s.twins.Put(twinKey(h.Host, m.DeviceID, m.ModuleID), s.newTwin(m.DeviceID, m.ModuleID, nil))
 	}
 	row.ManagedBy, row.Authentication = m.ManagedBy, m.Authentication
 	row.ETag = s.etag()
@@ -285,6 +294,7 @@ func (s *Service) DeleteModule(hub, device, id, match string) error {
 		return err
 	}
 	s.modules.Delete(key(h.Host, device, id))
+	s.twins.Delete(twinKey(h.Host, device, id))
 	s.cut(h.Host, name(device, id), deletedRefusal(name(device, id)))
 	return nil
 }

@@ -10,13 +10,14 @@ const (
 	srcErrors  = "Azure IoT Hub docs: Troubleshoot IoT Hub error codes"
 	srcIDs     = "Azure IoT Hub docs: Understand the identity registry"
 	srcMessage = "Azure IoT Hub docs: Understand IoT Hub message format"
+	srcTwins   = "Azure IoT Hub docs: Understand and use device twins in IoT Hub"
 	srcTLS     = "Azure IoT Hub docs: TLS support in IoT Hub"
 	srcConnC   = "azure-iot-sdk-c doc/connection_and_messaging_reliability.md"
 	srcGateway = "azure-iot-protocol-gateway MqttAdapter.cs (public ancestor of the hub's MQTT head, by analogy)"
 )
 
 // Rules are the rules of docs/rules.md that IoT Hub enforces, one per row of its conformance table.
-var Rules = joined(connectRules, credentialRules, sessionRules, telemetryRules)
+var Rules = joined(connectRules, credentialRules, sessionRules, telemetryRules, twinRules)
 
 func joined(sets ...[]rule.Rule) []rule.Rule {
 	var all []rule.Rule
@@ -29,7 +30,9 @@ func joined(sets ...[]rule.Rule) []rule.Rule {
 var connectRules = []rule.Rule{
 	{ID: "HUB-1", Title: "a SAS device connects with client id, username and token", Source: srcMQTT, Grade: rule.Documented},
 	{ID: "HUB-2", Title: "the username's query may come without its question mark (api-version=2016-11-14)", Source: srcMQTT + " (edition of 2017)", Grade: rule.Documented},
-	{ID: "HUB-3", Title: "the username may name no api-version; telemetry works", Source: srcSAS + "; andriyadi/AzureIoTHubMQTTClient pull request 5", Grade: rule.Documented},
+	{ID: "HUB-3", Title: "the username may name no api-version; telemetry works, twin requests answer 400", Source: srcSAS + "; andriyadi/AzureIoTHubMQTTClient pull request 5", Grade: rule.Documented, Causes: []rule.Cause{
+		{ID: "api-version", Why: "a twin request on a connection whose username names no api-version", Fix: "append /?api-version=2021-04-12 to the username"},
+	}},
 	{ID: "HUB-4", Title: "lower-case escapes in a token and the secondary key are as good", Source: "SAS signing code of the Azure device SDKs (C: lower case, Python, Java, C#, Node: upper case)", Grade: rule.Documented},
 	{ID: "HUB-5", Title: "a token that does not verify is answered by CONNACK 5", Source: srcErrors + " (401003); " + srcConnC, Grade: rule.Documented, Causes: []rule.Cause{
 		{ID: "signature", Why: "the token's signature does not fit the key", Fix: "sign percent-encoded resource, newline and se with HMAC-SHA256, keyed with the base64-decoded primary or secondary key of this device; a regenerated key needs new tokens"},
@@ -151,4 +154,35 @@ var telemetryRules = []rule.Rule{
 		Assumption: "the sixth closes the connection", Causes: []rule.Cause{
 			{ID: "count", Why: "a sixth subscription on one connection", Fix: "unsubscribe first; one # filter serves all methods, twin answers or messages"},
 		}},
+}
+
+var twinRules = []rule.Rule{
+	{ID: "HUB-50", Title: "a twin request answers desired and reported properties, with $version in both", Source: srcMQTT + "; " + srcTwins, Grade: rule.Documented},
+	{ID: "HUB-51", Title: "a reported patch answers 204 with the new version", Source: srcMQTT, Grade: rule.Documented, Causes: []rule.Cause{
+		{ID: "version", Why: "the patch names a base version that is no longer the current one", Fix: "read the twin again and patch on its reported $version, or leave $version out of the topic"},
+	}},
+	{ID: "HUB-52", Title: "a patch merges objects, removes keys with null and replaces arrays and scalars", Source: srcTwins, Grade: rule.Documented},
+	{ID: "HUB-53", Title: "a patch that breaks the twin's form answers 400 and changes nothing", Source: srcTwins + "; amenzhinsky/iothub issue 70", Grade: rule.Documented, Causes: []rule.Cause{
+		{ID: "json", Why: "the patch is not JSON", Fix: "send one JSON object in UTF-8, with nothing after it"},
+		{ID: "root", Why: "the patch is JSON but no object", Fix: "wrap the value: {\"name\":value}"},
+		{ID: "key", Why: "a key is longer than 1 KB or has a dot, $, space or control character", Fix: "rename the key; $version and $metadata are the hub's own"},
+		{ID: "depth", Why: "more than ten objects lie within each other", Fix: "flatten the document, or send the inner part as a string"},
+		{ID: "string", Why: "a string is longer than 4 KB", Fix: "shorten it; large data belongs into telemetry or a file"},
+		{ID: "integer", Why: "an integer is outside -4503599627370496 to 4503599627370495", Fix: "send it as a string or as a number with an exponent"},
+	}},
+	{ID: "HUB-54", Title: "reported properties beyond 32 KB are refused", Source: srcTwins, Grade: rule.Assumed,
+		Assumption: "status 413 with error code 413001; the vendor names the limit, not the code", Causes: []rule.Cause{
+			{ID: "size", Why: "keys and values of the reported properties would exceed 32 KB", Fix: "remove old keys with null, or report less"},
+		}},
+	{ID: "HUB-55", Title: "a desired change reaches a subscribed device, and only then", Source: srcMQTT + "; " + srcTwins, Grade: rule.Documented},
+	{ID: "HUB-56", Title: "a twin request without a request id is not answered", Source: srcMQTT, Grade: rule.Assumed,
+		Assumption: "it is acknowledged, ignored and the connection stays", Causes: []rule.Cause{
+			{ID: "rid", Why: "the topic has no $rid, so no answer can name it", Fix: "append ?$rid={id} to the topic, a new id for each request"},
+		}},
+	{ID: "HUB-57", Title: "a device cannot publish to the desired properties", Source: srcMQTT, Grade: rule.Documented, Causes: []rule.Cause{
+		{ID: "desired", Why: "desired properties are set by the service side only", Fix: "publish to $iothub/twin/PATCH/properties/reported/?$rid={id}"},
+	}},
+	{ID: "HUB-58", Title: "a device cannot call a method", Source: srcMQTT, Grade: rule.Documented, Causes: []rule.Cause{
+		{ID: "call", Why: "methods are called by the service side only", Fix: "answer a call on $iothub/methods/res/{status}/?$rid={id of the call}"},
+	}},
 }

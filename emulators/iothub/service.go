@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/fakecloud/fakecloud/internal/clock"
 	"github.com/fakecloud/fakecloud/internal/ids"
@@ -47,9 +48,12 @@ type Service struct {
 	hubs     *store.Table[Hub]
 	devices  *store.Table[Device] // by hub and device id
 	modules  *store.Table[Module] // by hub, device and module id
+	twins    *store.Table[Twin]   // by hub, device and module id, the latter empty for a device's
 	assigned *store.Table[string] // device id -> hub, as DPS assigned it last
 
 	telemetry telemetryLog
+
+	notify sync.Mutex // held over a change of desired properties and its delivery
 
 	mu    sync.Mutex
 	order int // of the last hub put
@@ -66,6 +70,7 @@ func New(c Config) *Service {
 		hubs:     store.NewTable(c.Store, "iothub.hubs", Hub.clone),
 		devices:  store.NewTable(c.Store, "iothub.devices", Device.clone),
 		modules:  store.NewTable(c.Store, "iothub.modules", Module.clone),
+		twins:    store.NewTable(c.Store, "iothub.twins", Twin.clone),
 		assigned: store.NewTable[string](c.Store, "iothub.assigned", nil),
 		live:     map[string]*Session{},
 	}
@@ -89,3 +94,8 @@ func (s *Service) Journal() *journal.Journal { return s.journal }
 
 // Store returns the store that the service lives in, for its heads' own tables.
 func (s *Service) Store() *store.Store { return s.store }
+
+// Tracking returns an id and a time for an error's answer, as the hub puts into them.
+func (s *Service) Tracking() (id string, at time.Time) {
+	return s.ids.Hex(32), s.clock.Wall().UTC()
+}

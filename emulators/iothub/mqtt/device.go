@@ -159,11 +159,12 @@ func (d *device) other(m broker.Message) broker.Verdict {
 	switch t.Kind {
 	case azure.HubTopicEvents:
 		return closing(d.foreignTopic(m.Topic, t))
-	case azure.HubTopicTwinGet, azure.HubTopicTwinReported, azure.HubTopicMethodResult:
+	case azure.HubTopicTwinGet, azure.HubTopicTwinReported:
+		return d.twin(m, t)
+	case azure.HubTopicMethodResult:
 		return broker.Verdict{Action: broker.Accept}
 	}
-	detail, expected := nearTopic(m.Topic, d.id)
-	return closing(&rule.Refusal{Rule: "HUB-35/topic", Detail: detail, Seen: shown(m.Topic), Expected: expected})
+	return closing(nearTopic(m.Topic, d.id))
 }
 
 // foreignTopic explains a telemetry topic of another identity.

@@ -4,31 +4,37 @@ import (
 	"strings"
 
 	"github.com/fakecloud/fakecloud/emulators/iothub"
+	"github.com/fakecloud/fakecloud/internal/rule"
 	"github.com/fakecloud/fakecloud/internal/wire/azure"
 )
 
 // nearTopic explains a topic that IoT Hub does not know and names the closest legal one.
-func nearTopic(topic string, id iothub.Identity) (detail, expected string) {
+func nearTopic(topic string, id iothub.Identity) *rule.Refusal {
 	events := azure.EventsPrefix(id.DeviceID, id.ModuleID) + "/"
 	lower := strings.ToLower(topic)
+	r := &rule.Refusal{Rule: "HUB-35/topic", Seen: shown(topic), Expected: events}
 	switch {
 	case strings.HasPrefix(topic, "/") && strings.HasPrefix(topic[1:], "devices/"):
-		return "the topic begins with a slash", events
+		r.Detail = "the topic begins with a slash"
 	case strings.HasPrefix(lower, "$iothub/twin/patch/properties/desired"):
-		return "desired properties come from the hub; a device reports its own", "$iothub/twin/PATCH/properties/reported/?$rid={id}"
+		r.Rule, r.Detail = "HUB-57/desired", "desired properties come from the hub; a device reports its own"
+		r.Expected = "$iothub/twin/PATCH/properties/reported/?$rid={id}"
 	case strings.HasPrefix(lower, "$iothub/methods/post"):
-		return "a device answers methods, it does not call them", "$iothub/methods/res/{status}/?$rid={id of the call}"
+		r.Rule, r.Detail = "HUB-58/call", "a device answers methods, it does not call them"
+		r.Expected = "$iothub/methods/res/{status}/?$rid={id of the call}"
 	case strings.HasPrefix(lower, "$iothub/twin"):
-		return "no such twin topic; case counts", "$iothub/twin/GET/?$rid={id} or $iothub/twin/PATCH/properties/reported/?$rid={id}"
+		r.Detail = "no such twin topic; case counts"
+		r.Expected = "$iothub/twin/GET/?$rid={id} or $iothub/twin/PATCH/properties/reported/?$rid={id}"
 	case strings.HasPrefix(lower, "$dps/"):
-		return "this is a topic of the Device Provisioning Service, the connection is to IoT Hub", events
+		r.Detail = "this is a topic of the Device Provisioning Service, the connection is to IoT Hub"
 	case strings.Contains(lower, "devicebound"):
-		return "devicebound is the way to the device; telemetry goes to events", events
+		r.Detail = "devicebound is the way to the device; telemetry goes to events"
 	case strings.HasPrefix(lower, "devices/") && strings.Contains(lower, "messages/event"):
-		return "the topic is close to the events topic; case and spelling count", events
+		r.Detail = "the topic is close to the events topic; case and spelling count"
 	default:
-		return "IoT Hub is no general broker: it knows no such topic", events
+		r.Detail = "IoT Hub is no general broker: it knows no such topic"
 	}
+	return r
 }
 
 // nearFilter names the filter that was probably meant.

@@ -114,8 +114,8 @@ func TestPublishCloses(t *testing.T) {
 		{topic: "/devices/dev-01/messages/events/", rule: "HUB-35/topic", expected: events},
 		{topic: "devices/dev-01/messages/Events/", rule: "HUB-35/topic", expected: events},
 		{topic: "devices/dev-01/messages/devicebound/", rule: "HUB-35/topic", expected: events},
-		{topic: "$iothub/twin/PATCH/properties/desired/", rule: "HUB-35/topic", expected: "reported"},
-		{topic: "$iothub/methods/POST/x", rule: "HUB-35/topic", expected: "$iothub/methods/res/"},
+		{topic: "$iothub/twin/PATCH/properties/desired/", rule: "HUB-57/desired", expected: "reported"},
+		{topic: "$iothub/methods/POST/x", rule: "HUB-58/call", expected: "$iothub/methods/res/"},
 		{topic: "$iothub/twin/get/?$rid=1", rule: "HUB-35/topic", expected: "$iothub/twin/GET/?$rid="},
 		{topic: "$dps/registrations/PUT/iotdps-register/?$rid=1", rule: "HUB-35/topic", expected: events},
 		{topic: "devices/dev-01/modules/mod-a/messages/events/", rule: "HUB-36/module", expected: events},
@@ -135,7 +135,7 @@ func TestPublishCloses(t *testing.T) {
 			conn.ExpectClosed()
 			require.Contains(t, c.expectRefused(p.rule).Expected, p.expected)
 			c.noTelemetry()
-			rule.Proves(t, p.rule)
+			rule.Proves(t, p.rule, p.rule.Row())
 		})
 	}
 }

@@ -112,3 +112,18 @@ func EventsPrefix(device, module string) string {
 	}
 	return devicesPrefix + device + eventsPart
 }
+
+// TwinResultTopic returns the topic of a twin request's answer; version, the new one of a reported
+// patch, may be empty. $rid comes first and the status has three digits: SDKs parse by position.
+func TwinResultTopic(status int, rid, version string) string {
+	topic := twinResult + strconv.Itoa(status) + "/?$rid=" + rid
+	if version != "" {
+		topic += "&$version=" + version
+	}
+	return topic
+}
+
+// TwinDesiredTopic returns the topic of a change of desired properties.
+func TwinDesiredTopic(version int64) string {
+	return twinDesired + "?$version=" + strconv.FormatInt(version, 10)
+}
