@@ -49,14 +49,7 @@ var loopbacks = []address{{host: "127.0.0.1"}, {host: "::1", optional: true}}
 
 // listen binds all ports or none.
 func (d *Door) listen(bind []string, ports Ports) error {
-	addresses := loopbacks
-	if len(bind) > 0 {
-		addresses = nil
-		for _, host := range bind {
-			addresses = append(addresses, address{host: host})
-		}
-	}
-	err := d.bindAll(addresses, ports)
+	err := d.bindAll(addressesOf(bind), ports)
 	if err != nil {
 		for _, l := range d.listeners {
 			_ = l.Close()
@@ -64,6 +57,22 @@ func (d *Door) listen(bind []string, ports Ports) error {
 		d.listeners = nil
 	}
 	return err
+}
+
+// addressesOf is bind as addresses. One that means all of them, of either family, leaves no room for others:
+// a second listener on its port would find it taken.
+func addressesOf(bind []string) []address {
+	if len(bind) == 0 {
+		return loopbacks
+	}
+	all := make([]address, len(bind))
+	for i, host := range bind {
+		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+			return []address{{}}
+		}
+		all[i].host = host
+	}
+	return all
 }
 
 func (d *Door) bindAll(addresses []address, ports Ports) error {

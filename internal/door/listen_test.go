@@ -101,6 +101,17 @@ func TestBind(t *testing.T) {
 	}
 }
 
+func TestAddressesOf(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, loopbacks, addressesOf(nil))
+	require.Equal(t, []address{{host: "127.0.0.7"}, {host: "10.0.0.1"}}, addressesOf([]string{"127.0.0.7", "10.0.0.1"}))
+	for _, all := range [][]string{{""}, {"0.0.0.0"}, {"::"}, {"0.0.0.0", "::"}, {"127.0.0.1", "0.0.0.0"}} {
+		require.Equal(t, []address{{}}, addressesOf(all), "%q", all)
+	}
+	r := newRig(t, func(c *Config) { c.Bind = []string{"0.0.0.0", "::"} })
+	require.NoError(t, r.tcp(r.Ports().MQTTS).Close())
+}
+
 func TestATakenPortNamesItsFlag(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")

@@ -2,6 +2,7 @@ package door
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"io"
 	"net"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fakecloud/fakecloud/internal/broker"
 	"github.com/fakecloud/fakecloud/internal/hosts"
 	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/rule"
@@ -246,6 +248,33 @@ func TestAlpnOnTheHTTPSPort(t *testing.T) {
 		conn := r.mustTLS(port, hubName, func(c *tls.Config) { c.NextProtos = []string{"mqtt", amznALPN} })
 		require.Empty(t, conn.ConnectionState().NegotiatedProtocol)
 	}
+}
+
+// stuck is a platform with a defect: its connections never end.
+type stuck struct{ entered, released chan struct{} }
+
+func (s stuck) Serve(net.Conn, broker.Peer) error {
+	s.entered <- struct{}{}
+	<-s.released
+	return nil
+}
+
+func TestCloseWaitsNoLongerThanItMay(t *testing.T) {
+	t.Parallel()
+	platform := stuck{make(chan struct{}), make(chan struct{})}
+	cfg, r := testConfig(t, func(c *Config) { c.Platforms[1].MQTT = platform })
+	d, err := Open(cfg)
+	require.NoError(t, err)
+	r.Door = d
+	conn := r.mustTLS(r.Ports().MQTTS, hubName, nil)
+	_, err = conn.Write(connectPacket("dev-01", hubUser))
+	require.NoError(t, err)
+	<-platform.entered
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, d.Close(ctx), context.DeadlineExceeded)
+	close(platform.released)
+	require.NoError(t, d.Close(t.Context()), "closing twice is fine")
 }
 
 func TestCloseEndsEverything(t *testing.T) {

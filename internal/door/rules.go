@@ -57,7 +57,7 @@ var tlsRules = []rule.Rule{
 		{ID: "closed", Why: "The client closed the connection in the middle of the handshake and did not say why. Some do so when they do not trust the certificate.", Fix: trustFix},
 	}},
 	{ID: "TLS-7", Title: "The client certificate cannot be used: alert", Source: "https://pkg.go.dev/crypto/x509#ParseCertificate", Grade: rule.Documented, Causes: []rule.Cause{
-		{ID: "parse", Why: "The certificate cannot be read, for example because its serial number is negative. A real cloud may be more lenient here.", Fix: certMaking},
+		{ID: "parse", Why: "The certificate cannot be read, for example because its serial number is negative or its key is on a curve that is not known here (secp256k1, brainpool). A real cloud may be more lenient here.", Fix: certMaking},
 		{ID: "key", Why: "The key in the certificate is of a kind or a size that TLS cannot use here.", Fix: "Use an RSA key of 2048 to 8192 bits, or ECDSA on P-256. " + certMaking},
 		{ID: "algorithm", Why: "The client signs the handshake with an algorithm that is no longer accepted, such as SHA-1.", Fix: "Turn on SHA-256 signatures in the client's build."},
 		{ID: "proof", Why: "The handshake is not signed by the private key of the certificate: certificate and key do not belong together.", Fix: "Give the client the key that the certificate was made for; `openssl x509 -pubkey` and `openssl pkey -pubout` must print the same."},

@@ -1,7 +1,6 @@
 package door
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -11,7 +10,6 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/hex"
-	"io"
 	"math/big"
 	"net"
 	"testing"
@@ -123,14 +121,19 @@ func versionOne(t *testing.T) *tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	return handmade(t, key, big.NewInt(7))
+	return handmade(t, key, big.NewInt(7), publicDER(t, key))
+}
+
+func publicDER(t *testing.T, key crypto.Signer) []byte {
+	t.Helper()
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	require.NoError(t, err)
+	return der
 }
 
 // handmade signs a v1 certificate that crypto/x509 would not make.
-func handmade(t *testing.T, key crypto.Signer, serial *big.Int) *tls.Certificate {
+func handmade(t *testing.T, key crypto.Signer, serial *big.Int, public []byte) *tls.Certificate {
 	t.Helper()
-	public, err := x509.MarshalPKIXPublicKey(key.Public())
-	require.NoError(t, err)
 	root := newAuthority()
 	ecdsaSHA256, err := asn1.Marshal(struct{ OID asn1.ObjectIdentifier }{asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 2}})
 	require.NoError(t, err)
@@ -145,168 +148,6 @@ func handmade(t *testing.T, key crypto.Signer, serial *big.Int) *tls.Certificate
 	der, err := asn1.Marshal(signed{asn1.RawValue{FullBytes: raw}, tbs.Algorithm, asn1.BitString{Bytes: signature, BitLength: 8 * len(signature)}})
 	require.NoError(t, err)
 	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
-// Each way in which a handshake fails, against crypto/tls itself: its errors have no types to go by.
-func TestHandshakeRefusals(t *testing.T) {
-	t.Parallel()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	p224, err := newAuthority().issue("x", nil)
-	require.NoError(t, err)
-	mismatched := &tls.Certificate{Certificate: p224.Certificate, PrivateKey: wrongKey{p224.PrivateKey.(crypto.Signer), key}}
-	untrusting := func(c *tls.Config) { c.RootCAs = x509.NewCertPool() }
-	for name, row := range map[string]struct {
-		sni    string
-		change func(*tls.Config)
-		rule   rule.ID
-		alert  string // what the client is told, where it is told anything
-	}{
-		"untrusted root":     {hubName, untrusting, "TLS-1/bad-certificate", ""},
-		"untrusted, no name": {"", func(c *tls.Config) { c.InsecureSkipVerify, c.ServerName = false, "192.0.2.1"; untrusting(c) }, "TLS-1/no-name", ""},
-		"old version":        {hubName, func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }, "TLS-2/version", "protocol version"},
-		"no common suite": {hubName, func(c *tls.Config) {
-			c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA}
-		}, "TLS-3/suite", "handshake failure"},
-		"suites of the other key": {hubName, func(c *tls.Config) {
-			c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}
-		}, "TLS-3/suite", "handshake failure"},
-		"forbidden name":  {"forbidden.example", nil, "TLS-5/name", "unrecognized name"},
-		"negative serial": {hubName, withCertificate(handmade(t, key, big.NewInt(-7))), "TLS-7/parse", "decoding"},
-		"wrong key":       {hubName, withCertificate(mismatched), "TLS-7/proof", "decrypt"},
-	} {
-		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-			t.Run(name+" "+tls.VersionName(version), func(t *testing.T) {
-				t.Parallel()
-				r := newRig(t)
-				conn, err := r.tls(r.Ports().MQTTS, row.sni, func(c *tls.Config) {
-					c.MaxVersion = version
-					if row.change != nil {
-						row.change(c)
-					}
-				})
-				if err == nil { // TLS 1.3 tells the client with its first read
-					_, err = conn.Read(make([]byte, 1))
-				}
-				require.Error(t, err)
-				require.ErrorContains(t, err, row.alert)
-				_ = conn.Close()
-				e := r.refused(row.rule)
-				require.NotEmpty(t, e.Properties["versions"])
-				require.NotEmpty(t, e.Properties["suites"])
-				failed := r.event(journal.TLS, "")
-				require.Equal(t, e.Conn, failed.Conn)
-				require.Contains(t, failed.Detail, "handshake failed")
-				rule.Proves(t, row.rule)
-			})
-		}
-	}
-}
-
-// wrongKey claims to be the key of a certificate and signs with another one.
-type wrongKey struct{ claimed, used crypto.Signer }
-
-func (k wrongKey) Public() crypto.PublicKey { return k.claimed.Public() }
-func (k wrongKey) Sign(r io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	return k.used.Sign(r, digest, opts)
-}
-
-// Alerts are read from the wire: a client that sends one in place of its next message.
-func TestEveryAlertHasAnExplanation(t *testing.T) {
-	t.Parallel()
-	for alert, name := range alertNames {
-		s := &sock{Conn: pipeEnd(t)}
-		r := &rule.Refusal{}
-		s.alertRefusal(r, hubName, alert)
-		_, cause, ok := rule.NewTable(Rules).Cause(r.Rule)
-		require.True(t, ok, "%s is told as %s, which is no cause", name, r.Rule)
-		require.NotEmpty(t, cause.Fix)
-	}
-	require.Equal(t, "alert 255", alertName(255))
-}
-
-func pipeEnd(t *testing.T) net.Conn {
-	a, b := net.Pipe()
-	t.Cleanup(func() { _, _ = a.Close(), b.Close() })
-	return a
-}
-
-func TestAnAlertOnTheWire(t *testing.T) {
-	t.Parallel()
-	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		testAlertInTheClear(t, version)
-	}
-}
-
-func testAlertInTheClear(t *testing.T, version uint16) {
-	t.Helper()
-	for alert, id := range map[byte]rule.ID{48: "TLS-1/unknown-ca", 45: "TLS-1/certificate-expired", 46: "TLS-1/certificate-unknown", 90: "TLS-1/user-canceled"} {
-		r := newRig(t)
-		raw := r.tcp(r.Ports().MQTTS)
-		// The client's hello is Go's, then comes an alert in the clear: so does TLS 1.2, and OpenSSL in 1.3.
-		cut := &cutAfterHello{Conn: raw}
-		client := tls.Client(cut, &tls.Config{ServerName: hubName, MaxVersion: version, RootCAs: newAuthority().pool})
-		require.Error(t, client.Handshake())
-		_, err := raw.Write([]byte{21, 3, 3, 0, 2, 2, alert})
-		require.NoError(t, err)
-		e := r.refused(id)
-		require.Equal(t, alertNames[alert], e.Properties["alert"])
-		require.Equal(t, hubName, e.Properties["sni"])
-		_ = raw.Close()
-		rule.Proves(t, id)
-	}
-}
-
-// cutAfterHello lets the ClientHello through and then nothing in either direction.
-type cutAfterHello struct {
-	net.Conn
-}
-
-func (c *cutAfterHello) Read([]byte) (int, error) { return 0, io.EOF }
-func (c *cutAfterHello) Close() error             { return nil }
-
-func TestNotTLSOnATLSPort(t *testing.T) {
-	t.Parallel()
-	for name, row := range map[string]struct {
-		bytes []byte
-		rule  rule.ID
-	}{
-		"MQTT":    {connectPacket("dev-01", "user"), "TLS-4/mqtt"},
-		"HTTP":    {[]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), "TLS-4/http"},
-		"garbage": {bytes.Repeat([]byte{0xa5}, 300), "TLS-4/other"},
-		"zeros":   {make([]byte, 300), "TLS-4/other"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t)
-			conn := r.tcp(r.Ports().MQTTS)
-			_, err := conn.Write(row.bytes)
-			require.NoError(t, err)
-			require.Empty(t, requireClosed(t, conn))
-			e := r.refused(row.rule)
-			require.Contains(t, e.Seen, hex.EncodeToString(row.bytes[:1]))
-			rule.Proves(t, row.rule)
-		})
-	}
-	t.Run("HTTP on the HTTPS port is answered", func(t *testing.T) {
-		t.Parallel()
-		r := newRig(t)
-		conn := r.tcp(r.Ports().HTTPS[0])
-		_, err := conn.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
-		require.NoError(t, err)
-		require.Contains(t, string(requireClosed(t, conn)), "HTTP/1.0 400 Bad Request")
-		r.refused("TLS-4/http")
-	})
-	t.Run("a broken hello", func(t *testing.T) {
-		t.Parallel()
-		r := newRig(t)
-		conn := r.tcp(r.Ports().MQTTS)
-		_, err := conn.Write([]byte{0x16, 0x03, 0x01, 0x00, 0x05, 0x01, 0x00, 0x00, 0x01, 0xff})
-		require.NoError(t, err)
-		require.Equal(t, byte(21), requireClosed(t, conn)[0], "an alert")
-		r.refused("TLS-8/protocol")
-		rule.Proves(t, "TLS-8/protocol")
-	})
 }
 
 // Deadlines, in a bubble whose clock jumps: the client is a pipe.
