@@ -34,17 +34,22 @@ type server struct {
 	*broker.Server
 	journal *journal.Journal
 	service *dps.Service
+	hubs    *hubs
 	conns   atomic.Uint64
 }
+
+// today is the wall reading in the bubbles: V4 has expired, V3 has not.
+var today = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // onWire runs test against a server, in a bubble with its own time.
 func onWire(t *testing.T, test func(t *testing.T, s *server)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		c := clock.New()
-		s := &server{journal: journal.New(c, rule.NewTable(dps.Rules), journal.Options{})}
+		c.Skew(today.Sub(time.Now()))
+		s := &server{hubs: &hubs{}, journal: journal.New(c, rule.NewTable(dps.Rules), journal.Options{})}
 		log := slog.New(slog.NewTextHandler(io.Discard, nil))
-		s.service = dps.New(dps.Config{Clock: c, IDs: ids.New(1), Journal: s.journal, Store: store.New(), Allocator: allHubs{}, Log: log})
+		s.service = dps.New(dps.Config{Clock: c, IDs: ids.New(1), Journal: s.journal, Store: store.New(), Allocator: s.hubs, Log: log})
 		require.NoError(t, s.service.PutInstance(dps.Instance{Name: "fakecloud-dps", IDScope: "0ne00FAKE01", LinkedHubs: []string{"h.azure-devices.net"}}))
 		_, err := s.service.PutGroup("fakecloud-dps", dps.Group{ID: "g", Attestation: dps.Attestation{SymmetricKey: &dps.SymmetricKey{Primary: groupKey}}})
 		require.NoError(t, err)
@@ -145,6 +150,7 @@ func TestFlowOnTheWire(t *testing.T) {
 		}
 		require.Contains(t, strings.Join(kinds, " "), "publish provisioned puback publish")
 		require.NotContains(t, kinds, "refused")
+		rule.Proves(t, "DPS-1", "DPS-6", "DPS-8", "DPS-9", "DPS-12", "DPS-13", "DPS-16")
 	})
 }
 
@@ -189,6 +195,8 @@ func TestRefusalsOnTheWire(t *testing.T) {
 		c.Send(brokertest.Publish{Topic: "$dps/registrations/PUT/iotdps-register/?$rid=1", QoS: 2, ID: 2}.Bytes())
 		c.ExpectClosed()
 		s.refusedAs(t, "DPS-8/qos2")
+		rule.Proves(t, "DPS-3", "DPS-3/question-mark", "DPS-4", "DPS-4/client-id", "DPS-1/credential", "DPS-1/level",
+			"DPS-7", "DPS-7/filter", "DPS-9/rid", "DPS-8/qos2", "DPS-15", "DPS-15/signature", "DPS-45")
 	})
 }
 
@@ -218,6 +226,7 @@ func TestTwoConnectionsOnTheWire(t *testing.T) {
 		require.Equal(t, journal.Closed, s.told(t, "DPS-33/takeover").Kind)
 		second.Send(brokertest.Publish{Topic: "$dps/registrations/PUT/iotdps-register/?$rid=2"}.Bytes())
 		require.Equal(t, "$dps/registrations/res/202/?$rid=2&retry-after=3", second.NextPublish().Topic)
+		rule.Proves(t, "DPS-33", "DPS-33/takeover")
 	})
 }
 
@@ -232,6 +241,7 @@ func TestRegisterWithoutSubscriptionOnTheWire(t *testing.T) {
 		c.ExpectSilence(time.Second)
 		s.refusedAs(t, "DPS-6/unsubscribed")
 		require.Len(t, s.service.Registrations("fakecloud-dps"), 1)
+		rule.Proves(t, "DPS-6/unsubscribed")
 	})
 }
 
@@ -245,6 +255,7 @@ func TestNoKeepAliveOnTheWire(t *testing.T) {
 		c.Timeout = 2 * time.Minute
 		c.ExpectClosed()
 		require.Equal(t, journal.Closed, s.told(t, "DPS-1/keep-alive").Kind)
+		rule.Proves(t, "DPS-1/keep-alive")
 	})
 }
 
@@ -255,5 +266,6 @@ func TestLargeBodyOnTheWire(t *testing.T) {
 		c.Send(brokertest.Publish{Topic: "$dps/registrations/PUT/iotdps-register/?$rid=1", Payload: make([]byte, 96<<10+1)}.Bytes())
 		require.Equal(t, "$dps/registrations/res/400/?$rid=1", c.NextPublish().Topic)
 		s.refusedAs(t, "DPS-11/size")
+		rule.Proves(t, "DPS-11/size")
 	})
 }
