@@ -46,7 +46,7 @@ func onWire(t *testing.T, test func(t *testing.T, s *server)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		c := clock.New()
-		c.Skew(today.Sub(time.Now()))
+		c.Skew(time.Until(today))
 		s := &server{hubs: &hubs{}, journal: journal.New(c, rule.NewTable(dps.Rules), journal.Options{})}
 		log := slog.New(slog.NewTextHandler(io.Discard, nil))
 		s.service = dps.New(dps.Config{Clock: c, IDs: ids.New(1), Journal: s.journal, Store: store.New(), Allocator: s.hubs, Log: log})
