@@ -17,13 +17,14 @@ type Config struct {
 	Clock    clock.Clock
 	Log      *slog.Logger
 	// MaxPacket is the largest packet in bytes; more costs the connection. Set it above the platform's
-	// own limits, so that the platform's rule fires first.
+	// own limits, so that the platform's rule fires first. Default 1 MiB.
 	MaxPacket uint32
 	// Levels are the protocol levels spoken; another is refused with return code 1 under Rules.Level.
 	Levels []byte
-	// Pending is how many packets may wait for a slow client before the connection is dropped. Default 128.
+	// Pending is how many messages may wait for a slow client; Link.Send refuses more. Default 128.
 	Pending int
-	// WriteTimeout bounds one write to a client that does not read. Default 10 s.
+	// WriteTimeout bounds one write to a client that does not read; then the connection ends with
+	// ErrStalled. Default 10 s.
 	WriteTimeout time.Duration
 	// Rules are cited when the broker itself ends a connection.
 	Rules Rules

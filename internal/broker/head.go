@@ -21,7 +21,7 @@ type Head interface {
 // Device is one accepted connection, seen by its platform. The broker calls its methods one at a time,
 // but for Gone, which may come while another is running.
 type Device interface {
-	// Established is called once, after the CONNACK.
+	// Established is called once, after the CONNACK; not at all where the client is gone before it.
 	Established()
 	// Subscribe judges one filter of a SUBSCRIBE.
 	Subscribe(filter string, qos byte) Verdict
@@ -32,7 +32,8 @@ type Device interface {
 	// Will delivers the last will of a connection that ended without DISCONNECT.
 	Will(ctx context.Context, m Message)
 	// Gone is called exactly once, when the connection has ended; cause is ErrDisconnect, ErrTakenOver,
-	// ErrKeepAlive, ErrShutdown, a *rule.Refusal, or the network's error.
+	// ErrKeepAlive, ErrShutdown, a *rule.Refusal, or the network's error. On a takeover it comes after the
+	// new connection's Head.Connect and before the new device's Established.
 	Gone(cause error)
 }
 
@@ -132,7 +133,8 @@ type Outgoing struct {
 	Unsubscribed bool
 	// Sent, where set, is called once the packet is written, with the packet's QoS.
 	Sent func(qos byte)
-	// Acked, where set, is called on the PUBACK of a QoS 1 packet; it is never called after Gone.
+	// Acked, where set, is called on the PUBACK of a QoS 1 packet, after Sent; neither is called after
+	// Gone. Both run beside the methods of Device and must not block.
 	Acked func()
 }
 
@@ -141,7 +143,7 @@ type Link interface {
 	// Send queues o and reports whether it will be sent: false when no subscription matches, the queue
 	// is full or the connection has ended. Order is kept.
 	Send(o Outgoing) bool
-	// Subscribed returns the granted QoS of the first subscription that matches topic.
+	// Subscribed returns the highest QoS granted to a subscription that matches topic.
 	Subscribed(topic string) (qos byte, ok bool)
 	// Close ends the connection without a packet; the will is sent. A *rule.Refusal as cause is journalled.
 	Close(cause error)

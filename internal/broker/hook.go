@@ -123,11 +123,12 @@ func (*hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 
 func (c *conn) disconnect(pk *packets.Packet) {
 	c.writeAcks()
-	c.srv.cfg.Journal.Append(c.received(journal.Disconnect))
 	if pk.ReasonCode != packets.CodeDisconnectWillMessage.Code { // a v5 client may ask for its will
 		c.will = nil
 	}
-	c.end(ErrDisconnect)
+	if c.end(ErrDisconnect) {
+		c.srv.cfg.Journal.Append(c.received(journal.Disconnect))
+	}
 }
 
 // kick journals a refusal and ends the connection without a packet.
