@@ -106,7 +106,9 @@ func (a *app) addHub() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			patch.Azure.DPS = []world.DPS{{Name: dps.Name, LinkedHubs: append(dps.LinkedHubs, hub.Name)}}
+			if !i.linked(dps, hub) {
+				patch.Azure.DPS = []world.DPS{{Name: dps.Name, LinkedHubs: append(dps.LinkedHubs, hub.Name)}}
+			}
 		}
 		if err := a.send(cmd.Context(), i, patch, f.print); err != nil || f.print {
 			return err
@@ -117,4 +119,14 @@ func (a *app) addHub() *cobra.Command {
 		return nil
 	}
 	return cmd
+}
+
+// linked reports whether a DPS instance may assign devices to the hub already.
+func (i *instance) linked(dps world.DPS, hub world.Hub) bool {
+	for _, name := range dps.LinkedHubs {
+		if have, ok := i.world.Hub(name); ok && have.HostName() == hub.HostName() {
+			return true
+		}
+	}
+	return false
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -160,19 +162,28 @@ func (a *app) connectHint(i *instance, hub world.Hub, id string, f *hubDeviceFla
 	} else {
 		fmt.Fprintf(a.out, "\nconnection string:\n  HostName=%s;DeviceId=%s%s;x509=true\n", hub.HostName(), id, module)
 	}
-	if auth.Type == world.TypeCA && !hasVerified(hub) {
-		fmt.Fprintf(a.out, "the hub has no verified CA yet: fakecloud add ca FILE --to hub/%s\n", hub.Name)
+	if auth.Type == world.TypeCA {
+		a.caDeviceHint(i, hub, client)
 	}
 	fmt.Fprintf(a.out, "with mosquitto:\n  %s\n", i.mosquittoHub(hub, client, auth, f.cert))
 }
 
-func hasVerified(hub world.Hub) bool {
+// caDeviceHint prints how to get a certificate that a hub's CA has signed.
+func (a *app) caDeviceHint(i *instance, hub world.Hub, commonName string) {
+	verified := false
 	for _, c := range hub.Certificates {
-		if c.IsVerified() {
-			return true
+		// A running world shows certificates themselves; uploads of the world's CAs keep the CA's name.
+		name := cmp.Or(c.CA, c.Name)
+		if c.IsVerified() && i.knowsCA(name) {
+			fmt.Fprintf(a.out, "make its certificate:\n  fakecloud pki device %s --ca %s\n", quoteShell(commonName), quoteShell(name))
+			return
 		}
+		verified = verified || c.IsVerified()
 	}
-	return false
+	if verified {
+		return
+	}
+	fmt.Fprintf(a.out, "the hub has no verified CA yet: fakecloud add ca FILE --to hub/%s\n", hub.Name)
 }
 
 // tokenLife is how long the SAS tokens in printed command lines are good for.
@@ -192,21 +203,18 @@ func (i *instance) mosquittoHub(hub world.Hub, client string, auth *world.Authen
 			words = append(words, "-P", azure.FormatSAS(resource, key, time.Now().Add(tokenLife), ""))
 		}
 	} else {
-		words = append(words, certWords(cert, device)...)
+		certificate, key := certFiles(cert, device)
+		words = append(words, "--cert", certificate, "--key", key)
 	}
 	return shellLine(append(words, "-t", topic+"/messages/events/", "-m", `{"temperature":21.5}`))
 }
 
-// certWords name the client's certificate and key: the file given, or files by the device's name.
-func certWords(cert, id string) []string {
+// certFiles name the client's certificate and key: the file given, or those that fakecloud pki device makes.
+func certFiles(cert, id string) (certificate, key string) {
 	if cert == "" {
-		cert = id + ".crt"
+		return id + "_chain.pem", id + ".key"
 	}
-	key := cert
-	for _, ext := range []string{".crt", ".pem", ".cer"} {
-		key = strings.TrimSuffix(key, ext)
-	}
-	return []string{"--cert", cert, "--key", key + ".key"}
+	return cert, strings.TrimSuffix(cert, filepath.Ext(cert)) + ".key"
 }
 
 // mosquitto begins a mosquitto command line.

@@ -133,22 +133,19 @@ func (a *app) registerHint(i *instance, dps world.DPS, id, key, cert string) {
 	if key != "" {
 		fmt.Fprintf(a.out, "  device key      %s\n", key)
 	}
-	fmt.Fprintf(a.out, "with mosquitto (prints the first answer):\n  %s\n", i.mosquittoDPS(dps.IDScope, id, key, cert))
+	fmt.Fprintf(a.out, "try it:\n  %s\n", i.registerLine(dps.IDScope, id, key, cert))
 }
 
-// mosquittoDPS is the command that registers: DPS wants the subscription and the request on one
-// connection, which mosquitto_rr does.
-func (i *instance) mosquittoDPS(scope, id, key, cert string) string {
-	words := append(i.mosquitto("mosquitto_rr"), "-i", id, "-u", scope+"/registrations/"+id+"/api-version=2019-03-31")
+// registerLine is the command that registers a device and sends telemetry. Mosquitto's programs cannot:
+// DPS wants the subscription and the request on one connection.
+func (i *instance) registerLine(scope, id, key, cert string) string {
+	root, _ := i.rootFile()
+	words := []string{"fakecloud", "device", "azure", "--host", i.host, "--port", fmt.Sprint(i.mqtts), "--ca", root, "--id-scope", scope, "--id", id}
 	if key != "" {
-		if raw, err := base64.StdEncoding.DecodeString(key); err == nil {
-			words = append(words, "-P", azure.FormatSAS(scope+"/registrations/"+id, raw, time.Now().Add(tokenLife), "registration"))
-		}
-	} else {
-		words = append(words, certWords(cert, id)...)
+		return shellLine(append(words, "--key", key))
 	}
-	return shellLine(append(words, "-e", "$dps/registrations/res/#", "-t", "$dps/registrations/PUT/iotdps-register/?$rid=1",
-		"-m", `{"registrationId":"`+id+`"}`))
+	cert, keyFile := certFiles(cert, id)
+	return shellLine(append(words, "--cert", cert, "--key-file", keyFile))
 }
 
 func (a *app) addGroup() *cobra.Command {

@@ -68,7 +68,7 @@ func TestAddHubDevice(t *testing.T) {
 		}, nil, "note: the thumbprint is registered without its separators, as AABBCCDDEEFF00112233445566778899AABBCCDD\n"},
 		{"CA", []string{"--ca", "--hub", "fakecloud-hub.azure-devices.net"}, func(t *testing.T, d world.Device) {
 			require.Equal(t, &world.Authentication{Type: world.TypeCA}, d.Authentication)
-		}, []string{"--cert d1.crt --key d1.key"}, ""},
+		}, []string{"fakecloud pki device d1 --ca demo-ca\n", "--cert d1_chain.pem --key d1.key"}, ""},
 		{"module", []string{"--module", "m1", "--key", testKey, "--initial-twin", `{"tags":{"a":1}}`}, func(t *testing.T, d world.Device) {
 			require.Equal(t, testKey, d.Modules[0].Authentication.SymmetricKey.PrimaryKey)
 			require.NotEqual(t, testKey, d.Authentication.SymmetricKey.PrimaryKey)
@@ -145,8 +145,8 @@ func TestAddEnrollment(t *testing.T) {
 	require.Equal(t, testKey, e.Attestation.SymmetricKey.PrimaryKey)
 	require.Contains(t, out, "ID scope        0ne00FAKE01\n")
 	require.Contains(t, out, "device key      "+testKey+"\n")
-	require.Contains(t, out, "mosquitto_rr ")
-	require.Contains(t, out, "-t '$dps/registrations/PUT/iotdps-register/?$rid=1'")
+	require.Contains(t, out, "  fakecloud device azure --host 127.0.0.1 --port 8883 --ca ")
+	require.Contains(t, out, " --id-scope 0ne00FAKE01 --id meter-1 --key "+testKey+"\n")
 
 	_, stderr, code = s.command("add", "enrollment", "meter-2", "--cert", testCert(t, "other", false, tomorrow))
 	require.Zero(t, code, stderr)
@@ -176,7 +176,7 @@ func TestAddGroupAndCA(t *testing.T) {
 
 	out, stderr, code = s.command("add", "group", "plant", "--ca", "my-Plant-CA")
 	require.Zero(t, code, stderr)
-	require.Contains(t, out, "--cert device-001.crt --key device-001.key")
+	require.Contains(t, out, "--cert device-001_chain.pem --key-file device-001.key")
 	_, stderr, code = s.command("add", "group", "line", "--cert", ca)
 	require.Zero(t, code, stderr)
 

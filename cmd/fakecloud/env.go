@@ -47,7 +47,7 @@ root. By default everything goes to the instance's address, with no name resolut
 	}
 	f.register(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&f.device, "device", "", "hub device whose connection string is printed (default: the first with a key)")
+	flags.StringVar(&f.device, "device", "", "hub device whose connection string is printed (default: demo-sas, or the first with a key)")
 	flags.StringVar(&f.id, "registration-id", "device-001", "registration id for DPS; its key is derived from the first group with a key")
 	flags.BoolVar(&f.vendorNames, "vendor-names", false, "use the vendors' names instead of the address")
 	return cmd
@@ -108,7 +108,8 @@ func (a *app) mosquittoLines(i *instance, f *envFlags) {
 		return
 	}
 	if known.key != "" {
-		fmt.Fprintf(a.out, "# register with DPS (prints the first answer):\n%s\n", i.mosquittoDPS(known.scope, known.id, known.key, ""))
+		fmt.Fprintf(a.out, "# DPS wants the subscription and the request on one connection, which mosquitto's programs cannot do; instead:\n%s\n",
+			i.registerLine(known.scope, known.id, known.key, ""))
 	}
 	hub, err := i.hub("")
 	if err != nil {
@@ -198,25 +199,36 @@ func (i *instance) facts(f *envFlags) (facts, error) {
 
 // keyDevice finds the device to connect as: the one named in any hub, or the usual hub's first with a key.
 func (i *instance) keyDevice(usual world.Hub, wanted string) (world.Device, world.Hub, error) {
-	hubs := []world.Hub{usual}
-	if wanted != "" {
-		hubs = i.world.Azure.Hubs
+	if wanted == "" {
+		return firstWithKey(usual)
 	}
-	for _, hub := range hubs {
+	for _, hub := range i.world.Azure.Hubs {
 		for _, d := range hub.Devices {
-			hasKey := d.Authentication != nil && d.Authentication.SymmetricKey != nil && d.Authentication.SymmetricKey.PrimaryKey != ""
-			if d.DeviceID == wanted && !hasKey {
+			switch {
+			case d.DeviceID != wanted:
+			case !hasKey(d):
 				return d, hub, usagef("--device %s has no key, hence no connection string of this kind", wanted)
-			}
-			if hasKey && (wanted == "" || d.DeviceID == wanted) {
+			default:
 				return d, hub, nil
 			}
 		}
 	}
-	if wanted != "" {
-		return world.Device{}, usual, usagef("--device %s: no hub has it; add it with fakecloud add hub-device %s", wanted, quoteShell(wanted))
+	return world.Device{}, usual, usagef("--device %s: no hub has it; add it with fakecloud add hub-device %s", wanted, quoteShell(wanted))
+}
+
+// firstWithKey prefers the default world's device: others may come and go.
+func firstWithKey(hub world.Hub) (world.Device, world.Hub, error) {
+	found, err := world.Device{}, errNothing
+	for _, d := range hub.Devices {
+		if hasKey(d) && (err != nil || d.DeviceID == "demo-sas") {
+			found, err = d, nil
+		}
 	}
-	return world.Device{}, usual, errNothing
+	return found, hub, err
+}
+
+func hasKey(d world.Device) bool {
+	return d.Authentication != nil && d.Authentication.SymmetricKey != nil && d.Authentication.SymmetricKey.PrimaryKey != ""
 }
 
 // registrationKey is the key of a registration id: its own enrollment's, or derived from the first group

@@ -42,7 +42,7 @@ func TestEnvOfEveryTarget(t *testing.T) {
 	for target, part := range map[string]string{
 		"node": "export NODE_EXTRA_CA_CERTS=", "java": "export JAVA_TOOL_OPTIONS='-Djavax.net.ssl.trustStore=", "dotnet": "export DPS_GLOBALDEVICEENDPOINT=127.0.0.1",
 		"c": "export IOTHUB_DEVICE_DPS_ID_SCOPE=0ne00FAKE01", "az": "export REQUESTS_CA_BUNDLE=",
-		"mosquitto": "\nmosquitto_rr -V mqttv311", "github": "NODE_EXTRA_CA_CERTS=", "csharp": "SSL_CERT_FILE=",
+		"mosquitto": "\nmosquitto_pub -V mqttv311", "github": "NODE_EXTRA_CA_CERTS=", "csharp": "SSL_CERT_FILE=",
 	} {
 		out, stderr, code := s.command("env", "--for", target)
 		require.Zero(t, code, stderr)
