@@ -110,9 +110,17 @@ func (f folder) read(name string) ([]byte, error) {
 
 func readError(path string, err error) error {
 	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("%s cannot be read: %w (give it to the user that runs fakecloud, or choose another directory with --data)", path, err)
+		return fmt.Errorf("%s cannot be read: %w (give it to the user that runs fakecloud, or choose another directory with --data)", path, cause(err))
 	}
-	return fmt.Errorf("%s cannot be read: %w", path, err)
+	return fmt.Errorf("%s cannot be read: %w", path, cause(err))
+}
+
+// cause takes the operation and path off an error that names the file already.
+func cause(err error) error {
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+		return pathErr.Err
+	}
+	return err
 }
 
 // create writes data beside its place and links it there, so that a reader or a second process sees the
@@ -163,9 +171,9 @@ func (f folder) createPlain(path string, data []byte, mode fs.FileMode) error {
 
 func (f folder) writeError(path string, err error) error {
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, errReadOnly) {
-		return fmt.Errorf("%s cannot be written: %w (make the directory writable, choose another with --data, or use --ephemeral)", path, err)
+		return fmt.Errorf("%s cannot be written: %w (make the directory writable, choose another with --data, or use --ephemeral)", path, cause(err))
 	}
-	return fmt.Errorf("%s cannot be written: %w", path, err)
+	return fmt.Errorf("%s cannot be written: %w", path, cause(err))
 }
 
 func (f folder) names() ([]string, error) {
