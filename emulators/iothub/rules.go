@@ -11,13 +11,14 @@ const (
 	srcIDs     = "Azure IoT Hub docs: Understand the identity registry"
 	srcMessage = "Azure IoT Hub docs: Understand IoT Hub message format"
 	srcTwins   = "Azure IoT Hub docs: Understand and use device twins in IoT Hub"
+	srcMethods = "Azure IoT Hub docs: Understand and invoke direct methods from IoT Hub"
 	srcTLS     = "Azure IoT Hub docs: TLS support in IoT Hub"
 	srcConnC   = "azure-iot-sdk-c doc/connection_and_messaging_reliability.md"
 	srcGateway = "azure-iot-protocol-gateway MqttAdapter.cs (public ancestor of the hub's MQTT head, by analogy)"
 )
 
 // Rules are the rules of docs/rules.md that IoT Hub enforces, one per row of its conformance table.
-var Rules = joined(connectRules, credentialRules, sessionRules, telemetryRules, twinRules)
+var Rules = joined(connectRules, credentialRules, sessionRules, telemetryRules, methodRules, twinRules)
 
 func joined(sets ...[]rule.Rule) []rule.Rule {
 	var all []rule.Rule
@@ -185,4 +186,22 @@ var twinRules = []rule.Rule{
 	{ID: "HUB-58", Title: "a device cannot call a method", Source: srcMQTT, Grade: rule.Documented, Causes: []rule.Cause{
 		{ID: "call", Why: "methods are called by the service side only", Fix: "answer a call on $iothub/methods/res/{status}/?$rid={id of the call}"},
 	}},
+}
+
+var methodRules = []rule.Rule{
+	{ID: "HUB-47", Title: "a subscribed device gets a method call with QoS 0 and answers with its status", Source: srcMethods + "; " + srcMQTT, Grade: rule.Assumed,
+		Assumption: "an answer that is not JSON gives the caller error 400006; the form of calls and answers is documented", Causes: []rule.Cause{
+			{ID: "json", Why: "the device's answer is not JSON", Fix: "answer with JSON or with an empty payload"},
+			{ID: "size", Why: "the device's answer is larger than 128 KB", Fix: "answer with less; large data belongs into telemetry or a file"},
+		}},
+	{ID: "HUB-48", Title: "a method for an absent device gives 404103, a silent device 504101", Source: srcMethods + "; " + srcErrors, Grade: rule.Documented, Causes: []rule.Cause{
+		{ID: "offline", Why: "the device is not connected", Fix: "connect the device, or give the call a connect timeout"},
+		{ID: "subscription", Why: "the device is connected but has not subscribed to methods", Fix: "subscribe to $iothub/methods/POST/#"},
+		{ID: "timeout", Why: "the device did not answer in time", Fix: "publish the answer to $iothub/methods/res/{status}/?$rid={id of the call}, or raise the response timeout"},
+		{ID: "busy", Why: "too many calls wait for one device (403800)", Fix: "wait for answers before calling again"},
+	}},
+	{ID: "HUB-49", Title: "an answer that nobody waits for is ignored; the connection stays", Source: srcMethods, Grade: rule.Assumed,
+		Assumption: "ignored without a sign to the device", Causes: []rule.Cause{
+			{ID: "rid", Why: "the $rid is of no call that waits", Fix: "copy $rid from the call's topic and answer once, in time"},
+		}},
 }

@@ -52,6 +52,7 @@ type Service struct {
 	assigned *store.Table[string] // device id -> hub, as DPS assigned it last
 
 	telemetry telemetryLog
+	calls     calls
 
 	notify sync.Mutex // held over a change of desired properties and its delivery
 

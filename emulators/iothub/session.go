@@ -63,6 +63,7 @@ func (s *Service) Open(id Identity, o Origin, d Downlink) *Session {
 	}
 	s.setState(id, Connected)
 	c.armExpiry()
+	c.MethodsReady() // with subscriptions of a kept session
 	if r := s.stillAllowed(id); r != nil {
 		c.cut(r)
 	}

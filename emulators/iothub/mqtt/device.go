@@ -68,7 +68,8 @@ func (d *device) Gone(error) {
 
 // Subscribe implements broker.Device.
 func (d *device) Subscribe(filter string, qos byte) broker.Verdict {
-	if azure.ParseHubFilter(filter, d.id.DeviceID, d.id.ModuleID) == azure.HubFilterOther {
+	kind := azure.ParseHubFilter(filter, d.id.DeviceID, d.id.ModuleID)
+	if kind == azure.HubFilterOther {
 		return d.refuseFilter(filter)
 	}
 	granted := min(qos, 1)
@@ -83,7 +84,11 @@ func (d *device) Subscribe(filter string, qos byte) broker.Verdict {
 		d.filters = append(d.filters, broker.Subscription{Filter: filter, QoS: granted})
 	}
 	d.save()
-	return broker.Verdict{Action: broker.Accept, Granted: granted}
+	v := broker.Verdict{Action: broker.Accept, Granted: granted}
+	if kind == azure.HubFilterMethods {
+		v.After = d.session.MethodsReady
+	}
+	return v
 }
 
 func (d *device) subscribed() string {
@@ -162,7 +167,7 @@ func (d *device) other(m broker.Message) broker.Verdict {
 	case azure.HubTopicTwinGet, azure.HubTopicTwinReported:
 		return d.twin(m, t)
 	case azure.HubTopicMethodResult:
-		return broker.Verdict{Action: broker.Accept}
+		return d.methodResult(m, t)
 	}
 	return closing(nearTopic(m.Topic, d.id))
 }

@@ -22,6 +22,9 @@ func nearTopic(topic string, id iothub.Identity) *rule.Refusal {
 	case strings.HasPrefix(lower, "$iothub/methods/post"):
 		r.Rule, r.Detail = "HUB-58/call", "a device answers methods, it does not call them"
 		r.Expected = "$iothub/methods/res/{status}/?$rid={id of the call}"
+	case strings.HasPrefix(lower, "$iothub/methods/res"):
+		r.Detail = "a method's answer has an integer status, and a slash before the question mark"
+		r.Expected = "$iothub/methods/res/{status}/?$rid={id of the call}"
 	case strings.HasPrefix(lower, "$iothub/twin"):
 		r.Detail = "no such twin topic; case counts"
 		r.Expected = "$iothub/twin/GET/?$rid={id} or $iothub/twin/PATCH/properties/reported/?$rid={id}"

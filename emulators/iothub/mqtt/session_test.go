@@ -73,7 +73,7 @@ func bubble(t *testing.T, test func(*testing.T, *cloud)) {
 	})
 }
 
-// within signs dev-01 in with a token that is valid in a bubble's year 2000 as well.
+// within signs dev-01 in inside a bubble and waits an hour of its time for each packet.
 func within(c *cloud, keepAlive uint16) *brokertest.Conn {
 	near, far := net.Pipe()
 	hello := login()
@@ -101,7 +101,7 @@ func TestKeepAlive(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, c *cloud) {
 				conn := within(c, k.keepAlive)
-				time.Sleep(k.silence - time.Second)
+				<-time.After(k.silence - time.Second)
 				conn.Send(brokertest.Pingreq)
 				conn.Expect(brokertest.Pingresp...)
 				at := time.Now()

@@ -127,3 +127,9 @@ func TwinResultTopic(status int, rid, version string) string {
 func TwinDesiredTopic(version int64) string {
 	return twinDesired + "?$version=" + strconv.FormatInt(version, 10)
 }
+
+// MethodTopic returns the topic of a call of a direct method. The slash before the question mark is part
+// of it: the C and Java SDKs take the fourth segment as the name.
+func MethodTopic(method, rid string) string {
+	return methodsPost + method + "/?$rid=" + rid
+}
