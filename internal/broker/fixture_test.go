@@ -27,6 +27,7 @@ type platform struct {
 	subscribe  func(d *device, filter string, qos byte) Verdict
 	publish    func(d *device, m Message) Verdict
 	establish  func(d *device)
+	leave      func(d *device)
 	mu         sync.Mutex
 	devices    []*device
 	log        []string // what happened, in order, over all connections
@@ -112,6 +113,9 @@ func (d *device) Will(_ context.Context, m Message) {
 
 func (d *device) Gone(cause error) {
 	d.p.note("gone")
+	if d.p.leave != nil {
+		d.p.leave(d)
+	}
 	d.p.mu.Lock()
 	defer d.p.mu.Unlock()
 	d.gone = append(d.gone, cause)

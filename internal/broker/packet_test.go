@@ -22,6 +22,9 @@ func TestWire(t *testing.T) {
 		return func(*device, Message) Verdict { return v }
 	}
 	some := &rule.Refusal{Rule: "P-1/x", Seen: "seen", Expected: "expected"}
+	largest := brokertest.Publish{Topic: "t", Payload: make([]byte, 64<<10-7)}
+	require.Len(t, largest.Bytes(), 64<<10)
+	oneMore := brokertest.Publish{Topic: "t", Payload: make([]byte, 64<<10-6)}
 	tooLarge := string(brokertest.Publish{Topic: "t", Payload: make([]byte, 64<<10)}.Bytes())
 	for name, tc := range map[string]struct {
 		publish func(*device, Message) Verdict
@@ -46,6 +49,8 @@ func TestWire(t *testing.T) {
 		"wildcard in a topic":                  {sent: "\x30\x05\x00\x03a/+", closed: true, refused: []rule.ID{"T-5"}},
 		"topic is not UTF-8":                   {sent: "\x30\x03\x00\x01\xff", closed: true, refused: []rule.ID{"T-5"}},
 		"topic longer than the packet":         {sent: "\x30\x03\x00\x09t", closed: true, refused: []rule.ID{"T-5"}},
+		"as large as may be":                   {sent: string(largest.Bytes())},
+		"one byte too large":                   {sent: string(oneMore.Bytes()), closed: true, refused: []rule.ID{"T-6"}},
 		"too large":                            {sent: tooLarge, closed: true, refused: []rule.ID{"T-6"}},
 		"too large by its header":              {sent: tooLarge[:len(tooLarge)-4], closed: true, refused: []rule.ID{"T-6"}},
 		"second CONNECT":                       {sent: string(brokertest.Connect{ClientID: "d"}.Bytes()), closed: true, refused: []rule.ID{"T-2"}},
