@@ -48,7 +48,7 @@ func parse(r *reader, data []byte) (*World, error) {
 }
 
 // documents returns the bodies of the YAML documents, empty ones left out.
-func (r *reader) documents(data []byte) []ast.Node {
+func (r *reader) documents(data []byte) (bodies []ast.Node) {
 	data = bytes.TrimPrefix(data, []byte("\uFEFF"))
 	if len(data) > maxSize {
 		r.report(nil, "", fmt.Sprintf("is %s long; at most %d MiB are read", plural(len(data), "byte"), maxSize>>20))
@@ -60,6 +60,13 @@ func (r *reader) documents(data []byte) []ast.Node {
 		r.problems = append(r.problems, Problem{Position: Position{r.file, line, column}, Text: "is not text in UTF-8"})
 		return nil
 	}
+	// The YAML library is not ours: should it panic on a text, that is a problem of this text only.
+	defer func() {
+		if cause := recover(); cause != nil {
+			r.problems = append(r.problems, Problem{Position: Position{File: r.file}, Text: "is YAML that cannot be read; simplify it"})
+			bodies = nil
+		}
+	}()
 	tokens := lexer.Tokenize(string(data))
 	if tk := tooDeep(tokens); tk != nil {
 		r.problems = append(r.problems, Problem{Position: r.position(tk),
@@ -71,7 +78,6 @@ func (r *reader) documents(data []byte) []ast.Node {
 		r.syntax(err)
 		return nil
 	}
-	var bodies []ast.Node
 	for _, doc := range file.Docs {
 		switch doc.Body.(type) {
 		case nil, *ast.NullNode, *ast.CommentGroupNode, *ast.DirectiveNode:

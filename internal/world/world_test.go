@@ -359,6 +359,8 @@ func TestNormalizeThumbprint(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add(string(DefaultText()))
 	f.Add(fmt.Sprintf(whole, flexyPEM))
+	f.Add("azure: {hubs: [{name: h, devices: [{deviceId: 1e3, initialTwin: {tags: {a: [1, -.5, ~, 0x1f, 'x']}}}]}]}")
+	f.Add("serve:\n  bind: |\n    a\n    b\n  keylog: >-\n    c\n  data: \"\\u263a\\n\"\n")
 	f.Add("azure: {hubs: [&h {name: h}, *h]}\n---\nserve: {seed: 1}")
 	f.Add("? [a]\n: - b\n  - <<: *c")
 	f.Fuzz(func(t *testing.T, text string) {
