@@ -40,7 +40,7 @@ func atRules(ids ...rule.ID) func(*journal.Event) bool {
 // distrusted fits handshakes that the client ended because of fakecloud's certificate. Clients differ in
 // the alert that they send for one cause, some send none, and OpenSSL sends its own in the clear within
 // TLS 1.3, which reads as a broken message.
-var distrusted = atRules("TLS-1/unknown-ca", "TLS-1/bad-certificate", "TLS-1/certificate-unknown", "TLS-1/no-name", "TLS-6/closed", "TLS-8/protocol")
+var distrusted = atRules("TLS-1/unknown-ca", "TLS-1/bad-certificate", "TLS-1/certificate-unknown", "TLS-1/no-name", "TLS-6/closed", "TLS-8/protocol", "DOOR-2/closed")
 
 // atTLS fits every handshake that failed.
 func atTLS(e *journal.Event) bool {
