@@ -88,6 +88,7 @@ func Open(ctx context.Context, config Config) (*Cloud, error) {
 	if err := c.listen(); err != nil {
 		return nil, errors.Join(err, c.pki.Close())
 	}
+	c.pki.Warm()
 	return c, nil
 }
 

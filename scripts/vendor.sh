@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs other people's clients, unmodified and pinned, against fakecloud: mosquitto, openssl and the Azure
-# SDKs for Python and Node. Installs what is missing; needs Linux with user namespaces, Python 3 and Node.
+# SDKs for Python and Node; and OpenSSL on our certificates. Installs what is missing; needs Linux with user namespaces, Python 3 and Node.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -32,4 +32,4 @@ if ! cmp -s e2e/sdk/node/package-lock.json e2e/sdk/node/node_modules/.installed.
 fi
 
 FAKECLOUD_PROOFS=${FAKECLOUD_PROOFS:-} FAKECLOUD_PYTHON=$PWD/$venv/bin/python \
-  go test -tags vendor -count=1 -timeout 20m ./e2e/sdk/...
+  go test -tags vendor -count=1 -timeout 20m ./e2e/sdk/... ./internal/pki/...

@@ -30,8 +30,7 @@ type Journal struct {
 	opt   Options
 
 	mu      sync.Mutex
-	events  []Event // events[head:] are held, oldest first
-	head    int
+	ring    ring
 	last    uint64 // sequence number of the newest event; the first event has 1
 	bytes   int
 	dropped uint64
@@ -60,12 +59,14 @@ func (j *Journal) Append(e Event) uint64 {
 	size := cost(&e)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for len(j.events) > j.head && (len(j.events)-j.head >= j.opt.Events || j.bytes+size > j.opt.Bytes) {
-		j.dropOldest()
+	for j.ring.len() > 0 && (j.ring.len() >= j.opt.Events || j.bytes+size > j.opt.Bytes) {
+		j.bytes -= cost(j.ring.at(0))
+		j.ring.pop()
+		j.dropped++
 	}
 	j.last++
 	e.Seq = j.last
-	j.events = append(j.events, e)
+	j.ring.push(&e)
 	j.bytes += size
 	if j.waiting > 0 {
 		close(j.changed)
@@ -104,19 +105,6 @@ func cost(e *Event) int {
 	return n
 }
 
-// dropOldest forgets one event; the space comes back when half of the slice is free. The caller holds mu.
-func (j *Journal) dropOldest() {
-	j.bytes -= cost(&j.events[j.head])
-	j.events[j.head] = Event{}
-	j.head++
-	j.dropped++
-	if j.head >= 1024 && j.head*2 >= len(j.events) {
-		n := copy(j.events, j.events[j.head:])
-		clear(j.events[n:])
-		j.events, j.head = j.events[:n], 0
-	}
-}
-
 // Last returns the newest sequence number, 0 when nothing has happened yet.
 func (j *Journal) Last() uint64 {
 	j.mu.Lock()
@@ -141,17 +129,18 @@ func (j *Journal) Select(f Filter) (events []Event, next uint64) {
 
 func (j *Journal) selectLocked(f Filter) (events []Event, next uint64) {
 	next = max(f.Since, j.last)
-	held := j.events[j.head:]
-	if len(held) > 0 && f.Since >= held[0].Seq {
-		held = held[min(f.Since-held[0].Seq+1, uint64(len(held))):]
+	first := 0
+	if held := j.ring.len(); held > 0 && f.Since >= j.ring.at(0).Seq {
+		first = int(min(f.Since-j.ring.at(0).Seq+1, uint64(held)))
 	}
-	for i := range held {
-		if !f.matches(&held[i]) {
+	for i := first; i < j.ring.len(); i++ {
+		e := j.ring.at(i)
+		if !f.matches(e) {
 			continue
 		}
-		events = append(events, held[i])
+		events = append(events, *e)
 		if f.Limit > 0 && len(events) == f.Limit {
-			return events, held[i].Seq
+			return events, e.Seq
 		}
 	}
 	return events, next

@@ -106,3 +106,12 @@ func TestJSONRoundTrip(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(text), `"payloadBase64":"/wA="`)
 }
+
+func BenchmarkAppend(b *testing.B) {
+	j := testJournal(Options{})
+	e := Event{Platform: "iothub", Device: "dev-01", Kind: Publish, Topic: "devices/dev-01/messages/events/", Payload: make([]byte, 256)}
+	b.ReportAllocs()
+	for b.Loop() {
+		j.Append(e)
+	}
+}

@@ -9,6 +9,8 @@ import (
 	_ "github.com/goccy/go-yaml"
 	_ "github.com/google/jsonschema-go/jsonschema"
 	_ "github.com/mochi-mqtt/server/v2"
+	_ "github.com/mochi-mqtt/server/v2/hooks/auth"
+	_ "github.com/mochi-mqtt/server/v2/listeners"
 	_ "github.com/prometheus/client_golang/prometheus/promhttp"
 	_ "github.com/rogpeppe/go-internal/testscript"
 	_ "github.com/rogpeppe/go-internal/txtar"

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/hooks/auth"
+	"github.com/mochi-mqtt/server/v2/listeners"
+
+	"github.com/fakecloud/fakecloud"
+)
+
+// devices is how many identities the load is spread over.
+const devices = 8
+
+const hubHost = "bench.azure-devices.net"
+
+// serveRole is a child process: it starts one server, says where it is and ends with its standard input.
+func serveRole(name string) {
+	role, key, _ := strings.Cut(name, "/")
+	t, err := startServer(role, key)
+	if err == nil {
+		err = json.NewEncoder(os.Stdout).Encode(t)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	_, _ = io.Copy(io.Discard, os.Stdin)
+}
+
+// startServer starts fakecloud for its certificates in any case; the floors serve beside it with the same
+// ones, and an idle fakecloud uses no CPU.
+func startServer(role, key string) (target, error) {
+	cloud, err := fakecloud.New(context.Background(), fakecloud.WithServerKey(key))
+	if err != nil {
+		return target{}, err
+	}
+	device, err := cloud.IssueDevice("bench")
+	if err != nil {
+		return target{}, err
+	}
+	_, thumbprint := device.Thumbprints()
+	world := "azure: {hubs: [{name: bench, devices: ["
+	for i := range devices {
+		world += fmt.Sprintf("{deviceId: bench-%d, authentication: {x509Thumbprint: {primaryThumbprint: %s}}},", i, thumbprint)
+	}
+	if err := cloud.PatchWorld(context.Background(), world+"]}]}"); err != nil {
+		return target{}, err
+	}
+	t := target{Address: cloud.MQTTSAddr(), CA: string(cloud.RootsPEM()), Cert: string(device.CertPEM()),
+		Key: string(device.KeyPEM()), Hub: hubHost, Devices: devices}
+	config, err := serverConfig(cloud)
+	if err != nil {
+		return t, err
+	}
+	if t.ServerCert, t.ServerKey, err = pemPair(config.Certificates[0]); err != nil || role == "fakecloud" {
+		return t, err
+	}
+	l, err := tls.Listen("tcp", "127.0.0.1:0", config)
+	if err != nil {
+		return t, err
+	}
+	t.Address = l.Addr().String()
+	switch role {
+	case "tls":
+		go bareTLS(l)
+	case "mochi":
+		err = bareMochi(l)
+	default:
+		err = fmt.Errorf("unknown role %q", role)
+	}
+	return t, err
+}
+
+// serverConfig takes the certificate that fakecloud presents.
+func serverConfig(cloud *fakecloud.Cloud) (*tls.Config, error) {
+	certificate, err := cloud.Plane().PKI.Certificate(hubHost, netip.Addr{})
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{Certificates: []tls.Certificate{*certificate}, ClientAuth: tls.RequestClientCert, SessionTicketsDisabled: true}, nil
+}
+
+func pemPair(c tls.Certificate) (certificate, key string, err error) {
+	for _, der := range c.Certificate {
+		certificate += string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	return certificate, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), err
+}
+
+// bareTLS answers a CONNECT with CONNACK 0 and every PUBLISH with its PUBACK, by position, checking nothing.
+func bareTLS(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer c.Close()
+			buffer := make([]byte, 4096)
+			if _, err := c.Read(buffer); err != nil {
+				return
+			}
+			if _, err := c.Write([]byte{0x20, 0x02, 0, 0}); err != nil {
+				return
+			}
+			for {
+				if _, err := c.Read(buffer); err != nil {
+					return
+				}
+			}
+		}()
+	}
+}
+
+func bareMochi(l net.Listener) error {
+	capabilities := mqtt.NewDefaultServerCapabilities()
+	capabilities.MaximumClientWritesPending = 128
+	server := mqtt.New(&mqtt.Options{Capabilities: capabilities, SysTopicResendInterval: math.MaxInt32, Logger: slog.New(slog.DiscardHandler)})
+	if err := server.AddHook(new(auth.AllowHook), nil); err != nil {
+		return err
+	}
+	if err := server.AddListener(listeners.NewNet("bench", l)); err != nil {
+		return err
+	}
+	return server.Serve()
+}
+
+// clientConfig is the client's side of mutual TLS.
+func (t target) clientConfig() (*tls.Config, error) {
+	cert, err := tls.X509KeyPair([]byte(t.Cert), []byte(t.Key))
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(t.CA))
+	return &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{cert}, ServerName: hubHost}, nil
+}
