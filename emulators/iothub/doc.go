@@ -6,5 +6,6 @@
 // "Understand the identity registry", "Understand and use device twins", "Understand IoT Hub message format", "Troubleshoot IoT Hub error
 // codes" and the sources of the device SDKs; each rule names its own in rules.go.
 //
-// Lock order: Service.notify, Service.mu, a table's lock. Only notify is held while a Downlink is called.
+// Lock order: Service.notify or Service.c2dMu, then Service.mu, then a table's lock. Only the first two
+// are held while a Downlink is called, which must not call back at once.
 package iothub

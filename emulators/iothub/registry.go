@@ -171,6 +171,7 @@ func (s *Service) withActivity(hub string, d Device) Device {
 	if c := s.session(hub, d.DeviceID, ""); c != nil {
 		d.LastActivityTime = c.activity(d.LastActivityTime)
 	}
+	d.CloudToDeviceMessageCount = s.waitingC2D(hub, d.DeviceID, "")
 	return d
 }
 
@@ -214,16 +215,24 @@ func (s *Service) DeleteDevice(hub, id, match string) error {
 		return fmt.Errorf("device %s: %w", quote(id), ErrPrecondition)
 	}
 	s.devices.Delete(k)
-	s.twins.Delete(twinKey(h.Host, id, ""))
+	s.forget(mailbox{h.Host, id, ""})
 	if at, _ := s.assigned.Get(id); at == h.Host {
 		s.assigned.Delete(id)
 	}
 	for _, m := range s.modules.List(k + keySeparator) {
 		s.modules.Delete(key(h.Host, id, m.ModuleID))
-		s.twins.Delete(twinKey(h.Host, id, m.ModuleID))
+		s.forget(mailbox{h.Host, id, m.ModuleID})
 	}
 	s.cut(h.Host, id, deletedRefusal(id))
 	return nil
+}
+
+// forget drops what belongs to an identity that is gone: its twin and its messages, without feedback.
+func (s *Service) forget(box mailbox) {
+	s.c2dMu.Lock()
+	defer s.c2dMu.Unlock()
+	s.twins.Delete(box.key())
+	s.c2d.Delete(box.key())
 }
 
 // PutModule creates a module of an existing device or replaces its settings.
@@ -268,6 +277,7 @@ func (s *Service) GetModule(hub, device, id string) (Module, error) {
 	if c := s.session(h.Host, device, id); c != nil {
 		m.LastActivityTime = c.activity(m.LastActivityTime)
 	}
+	m.CloudToDeviceMessageCount = s.waitingC2D(h.Host, device, id)
 	return m, nil
 }
 
@@ -294,7 +304,7 @@ func (s *Service) DeleteModule(hub, device, id, match string) error {
 		return err
 	}
 	s.modules.Delete(key(h.Host, device, id))
-	s.twins.Delete(twinKey(h.Host, device, id))
+	s.forget(mailbox{h.Host, device, id})
 	s.cut(h.Host, name(device, id), deletedRefusal(name(device, id)))
 	return nil
 }

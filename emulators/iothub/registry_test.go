@@ -225,8 +225,8 @@ func TestRules(t *testing.T) {
 		}
 	}
 	for n := 1; n <= 58; n++ {
-		if n == 20 || n >= 38 && n <= 45 && n != 40 {
-			continue // WebSocket and cloud-to-device messages
+		if n == 20 {
+			continue // WebSocket
 		}
 		_, ok := table.Get(rule.ID("HUB-" + strconv.Itoa(n)))
 		require.True(t, ok, n)

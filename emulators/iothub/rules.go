@@ -12,13 +12,14 @@ const (
 	srcMessage = "Azure IoT Hub docs: Understand IoT Hub message format"
 	srcTwins   = "Azure IoT Hub docs: Understand and use device twins in IoT Hub"
 	srcMethods = "Azure IoT Hub docs: Understand and invoke direct methods from IoT Hub"
+	srcC2D     = "Azure IoT Hub docs: Understand cloud-to-device messaging from an IoT hub"
 	srcTLS     = "Azure IoT Hub docs: TLS support in IoT Hub"
 	srcConnC   = "azure-iot-sdk-c doc/connection_and_messaging_reliability.md"
 	srcGateway = "azure-iot-protocol-gateway MqttAdapter.cs (public ancestor of the hub's MQTT head, by analogy)"
 )
 
 // Rules are the rules of docs/rules.md that IoT Hub enforces, one per row of its conformance table.
-var Rules = joined(connectRules, credentialRules, sessionRules, telemetryRules, methodRules, twinRules)
+var Rules = joined(connectRules, credentialRules, sessionRules, telemetryRules, c2dRules, methodRules, twinRules)
 
 func joined(sets ...[]rule.Rule) []rule.Rule {
 	var all []rule.Rule
@@ -204,4 +205,17 @@ var methodRules = []rule.Rule{
 		Assumption: "ignored without a sign to the device", Causes: []rule.Cause{
 			{ID: "rid", Why: "the $rid is of no call that waits", Fix: "copy $rid from the call's topic and answer once, in time"},
 		}},
+}
+
+var c2dRules = []rule.Rule{
+	{ID: "HUB-38", Title: "SUBSCRIBE to devicebound grants at most QoS 1", Source: srcMQTT, Grade: rule.Documented},
+	{ID: "HUB-39", Title: "devices/+/messages/devicebound/# is granted and brings own messages only", Source: "azure-sdk-for-c, az_iot_hub_client.h", Grade: rule.Documented},
+	{ID: "HUB-41", Title: "a message comes with QoS 1 and its properties in the topic, $.to always among them", Source: srcMQTT + "; azure-iot-sdk-csharp, -java, -node and -python receive code", Grade: rule.Documented},
+	{ID: "HUB-42", Title: "PUBACK completes a message; without it the next connection gets it again", Source: srcC2D, Grade: rule.Documented},
+	{ID: "HUB-43", Title: "a device's queue holds 50 messages of at most 64 KB", Source: srcC2D + "; " + srcErrors + " (403004)", Grade: rule.Documented, Causes: []rule.Cause{
+		{ID: "full", Why: "50 messages wait for the device already", Fix: "let the device connect and take them, or purge its queue"},
+		{ID: "size", Why: "the message is larger than 64 KB", Fix: "send less, or a link to the data"},
+	}},
+	{ID: "HUB-44", Title: "clean session 0 brings waiting messages without a new SUBSCRIBE", Source: srcMQTT, Grade: rule.Documented},
+	{ID: "HUB-45", Title: "a message past its time to live is never delivered; feedback Expired", Source: srcC2D, Grade: rule.Documented},
 }

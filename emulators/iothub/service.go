@@ -49,10 +49,16 @@ type Service struct {
 	devices  *store.Table[Device] // by hub and device id
 	modules  *store.Table[Module] // by hub, device and module id
 	twins    *store.Table[Twin]   // by hub, device and module id, the latter empty for a device's
+	c2d      *store.Table[c2dQueue]
 	assigned *store.Table[string] // device id -> hub, as DPS assigned it last
 
 	telemetry telemetryLog
 	calls     calls
+
+	c2dMu        sync.Mutex // guards the queues, what sessions were sent of them, and what follows
+	c2dTimers    map[string]clock.Timer
+	feedback     []Feedback
+	feedbackLast uint64
 
 	notify sync.Mutex // held over a change of desired properties and its delivery
 
@@ -72,6 +78,7 @@ func New(c Config) *Service {
 		devices:  store.NewTable(c.Store, "iothub.devices", Device.clone),
 		modules:  store.NewTable(c.Store, "iothub.modules", Module.clone),
 		twins:    store.NewTable(c.Store, "iothub.twins", Twin.clone),
+		c2d:      store.NewTable(c.Store, "iothub.c2d", c2dQueue.clone),
 		assigned: store.NewTable[string](c.Store, "iothub.assigned", nil),
 		live:     map[string]*Session{},
 	}

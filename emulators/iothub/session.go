@@ -34,7 +34,8 @@ type Session struct {
 	id     Identity
 	origin Origin
 	down   Downlink
-	stamps []Property // constant part of what is stamped on telemetry
+	sent   map[uint64]string // locks of the messages it was sent, by number; guarded by Service.c2dMu
+	stamps []Property        // constant part of what is stamped on telemetry
 	expiry clock.Timer
 	state  atomic.Int32 // running, ended or void
 	active atomic.Int64 // wall time of the last activity, nanoseconds
@@ -67,6 +68,7 @@ func (s *Service) Open(id Identity, o Origin, d Downlink) *Session {
 	if r := s.stillAllowed(id); r != nil {
 		c.cut(r)
 	}
+	c.C2DReady() // with subscriptions of a kept session
 	s.log.Info("connected", "endpoint", id.Hub, "device", id.Name(), "conn", o.Conn)
 	return c
 }
@@ -88,6 +90,7 @@ func (c *Session) Close() {
 		delete(s.live, c.key())
 	}
 	s.mu.Unlock()
+	c.unlockC2D()
 	if current {
 		s.setState(c.id, Disconnected)
 		s.log.Info("disconnected", "endpoint", c.id.Hub, "device", c.id.Name(), "conn", c.origin.Conn)
@@ -215,6 +218,12 @@ func (s *Service) Reset(cause error) {
 		c.cut(cause)
 	}
 	s.telemetry.clear()
+	s.c2dMu.Lock()
+	defer s.c2dMu.Unlock()
+	for _, t := range s.c2dTimers {
+		t.Stop()
+	}
+	s.c2dTimers, s.feedback = nil, nil
 }
 
 // session returns the live session of an identity, nil when it is not connected.

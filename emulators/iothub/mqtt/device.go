@@ -85,8 +85,11 @@ func (d *device) Subscribe(filter string, qos byte) broker.Verdict {
 	}
 	d.save()
 	v := broker.Verdict{Action: broker.Accept, Granted: granted}
-	if kind == azure.HubFilterMethods {
+	switch kind {
+	case azure.HubFilterMethods:
 		v.After = d.session.MethodsReady
+	case azure.HubFilterDevicebound:
+		v.After = d.session.C2DReady
 	}
 	return v
 }

@@ -133,3 +133,11 @@ func TwinDesiredTopic(version int64) string {
 func MethodTopic(method, rid string) string {
 	return methodsPost + method + "/?$rid=" + rid
 }
+
+// DeviceboundTopic returns the topic of a cloud-to-device message.
+func DeviceboundTopic(device, module string, bag []Property) string {
+	if module != "" {
+		device += modulesPart + module
+	}
+	return devicesPrefix + device + deviceboundEnd + FormatBag(bag)
+}
