@@ -58,8 +58,10 @@ func eventDetail(e *journal.Event) string {
 	if e.Expected != "" {
 		add("| expected: %s", e.Expected)
 	}
-	for _, k := range sortedKeys(e.Properties) {
-		add("%s=%s", k, cut(e.Properties[k]))
+	if e.Kind != journal.Refused { // a refusal's are those of the event before it
+		for _, k := range sortedKeys(e.Properties) {
+			add("%s=%s", k, cut(e.Properties[k]))
+		}
 	}
 	if len(e.Payload) > 0 {
 		add("%s", payloadText(e.Payload))
