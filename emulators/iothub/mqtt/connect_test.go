@@ -152,7 +152,7 @@ func TestConnectRefused(t *testing.T) {
 			require.NotEmpty(t, e.Seen)
 			require.NotEmpty(t, e.Expected)
 			noSecrets(t, c)
-			rule.Proves(t, h.rules...)
+			rule.Proves(t, h.rules[0], h.rules[0].Row())
 		})
 	}
 }
@@ -295,7 +295,7 @@ func TestConnectByCertificate(t *testing.T) {
 				conn.ExpectClosed()
 				c.expectRefused(h.rule)
 			}
-			rule.Proves(t, h.rule)
+			rule.Proves(t, h.rule, h.rule.Row())
 		})
 	}
 }
