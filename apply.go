@@ -2,6 +2,7 @@ package fakecloud
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/fakecloud/fakecloud/emulators/dps"
@@ -24,7 +25,7 @@ func (p platforms) apply(w *world.World, caPEM func(name string) ([]byte, error)
 		}
 	}
 	for _, d := range w.Azure.DPS {
-		if err := p.applyDPS(d, w, caPEM); err != nil {
+		if err := p.applyDPS(d, caPEM); err != nil {
 			return fmt.Errorf("azure.dps[%s]: %w", d.Name, err)
 		}
 	}
@@ -107,10 +108,10 @@ func authentication(a *world.Authentication) iothub.Authentication {
 	return out
 }
 
-func (p platforms) applyDPS(d world.DPS, w *world.World, caPEM func(string) ([]byte, error)) error {
+func (p platforms) applyDPS(d world.DPS, caPEM func(string) ([]byte, error)) error {
 	instance := dps.Instance{
 		Name: d.Name, IDScope: d.IDScope, AllocationPolicy: dps.AllocationPolicy(d.AllocationPolicy),
-		LinkedHubs: hubHosts(w, d.LinkedHubs), Rounds: d.Rounds,
+		LinkedHubs: p.hubHosts(d.LinkedHubs), Rounds: d.Rounds,
 	}
 	if d.RetryAfter != nil {
 		instance.RetryAfter = int(d.RetryAfter.D().Seconds())
@@ -128,7 +129,7 @@ func (p platforms) applyDPS(d world.DPS, w *world.World, caPEM func(string) ([]b
 		}
 	}
 	for _, e := range d.Enrollments {
-		terms, err := termsOf(w, e.Provisioning)
+		terms, err := p.termsOf(e.Provisioning)
 		if err != nil {
 			return err
 		}
@@ -142,7 +143,7 @@ func (p platforms) applyDPS(d world.DPS, w *world.World, caPEM func(string) ([]b
 		}
 	}
 	for _, g := range d.Groups {
-		terms, err := termsOf(w, g.Provisioning)
+		terms, err := p.termsOf(g.Provisioning)
 		if err != nil {
 			return err
 		}
@@ -158,7 +159,13 @@ func (p platforms) applyDPS(d world.DPS, w *world.World, caPEM func(string) ([]b
 	return nil
 }
 
-func termsOf(w *world.World, t world.Provisioning) (dps.Terms, error) {
+// errReprovision refuses what would otherwise be ignored silently.
+var errReprovision = errors.New("reprovisionPolicy is not built in this version: a device stays on its hub while the hub is linked")
+
+func (p platforms) termsOf(t world.Provisioning) (dps.Terms, error) {
+	if t.ReprovisionPolicy != nil {
+		return dps.Terms{}, errReprovision
+	}
 	twin, err := twinJSON(t.InitialTwin)
 	if err != nil {
 		return dps.Terms{}, err
@@ -169,19 +176,19 @@ func termsOf(w *world.World, t world.Provisioning) (dps.Terms, error) {
 	}
 	return dps.Terms{
 		Disabled: t.ProvisioningStatus == "disabled", AllocationPolicy: dps.AllocationPolicy(t.AllocationPolicy),
-		IoTHubs: hubHosts(w, hubs), InitialTwin: twin,
+		IoTHubs: p.hubHosts(hubs), InitialTwin: twin,
 		Capabilities: dps.Capabilities{IoTEdge: t.Capabilities != nil && isTrue(t.Capabilities.IoTEdge)},
 	}, nil
 }
 
 // hubHosts turns names or host names of hubs into host names.
-func hubHosts(w *world.World, names []string) []string {
-	hosts := make([]string, 0, len(names))
+func (p platforms) hubHosts(names []string) []string {
+	var hosts []string
 	for _, name := range names {
 		host := name
-		for _, h := range w.Azure.Hubs {
+		for _, h := range p.hub.Hubs() {
 			if h.Name == name {
-				host = h.HostName()
+				host = h.Host
 			}
 		}
 		hosts = append(hosts, host)

@@ -16,15 +16,19 @@ import (
 // exportWorld writes what the cores hold as a world that, applied to empty cores, gives the same.
 func (c *Cloud) exportWorld() (*world.World, error) {
 	w := &world.World{Base: "none"}
+	known, err := c.exportCAs(w)
+	if err != nil {
+		return nil, err
+	}
 	for _, h := range c.cores.hub.Hubs() {
-		hub, err := c.exportHub(h)
+		hub, err := c.exportHub(h, known)
 		if err != nil {
 			return nil, err
 		}
 		w.Azure.Hubs = append(w.Azure.Hubs, hub)
 	}
 	for _, i := range c.cores.dps.Instances() {
-		instance, err := c.exportDPS(i)
+		instance, err := c.exportDPS(i, known)
 		if err != nil {
 			return nil, err
 		}
@@ -33,7 +37,37 @@ func (c *Cloud) exportWorld() (*world.World, error) {
 	return w, nil
 }
 
-func (c *Cloud) exportHub(h iothub.Hub) (world.Hub, error) {
+// exportCAs lists the device CAs of the data directory but for demo-ca, which every instance has, and
+// returns the name of each by its certificate.
+func (c *Cloud) exportCAs(w *world.World) (known map[string]string, err error) {
+	cas, err := c.pki.CAs()
+	if err != nil {
+		return nil, err
+	}
+	known = map[string]string{}
+	for _, ca := range cas {
+		certs, err := pki.ParseCertificates(ca.PEM())
+		if err != nil {
+			return nil, err
+		}
+		known[string(certs[0].Raw)] = ca.Name
+		if ca.Name != pki.DemoCA {
+			w.PKI.CAs = append(w.PKI.CAs, world.CA{Name: ca.Name, PEM: string(ca.PEM())})
+		}
+	}
+	return known, nil
+}
+
+// exportCA writes an uploaded CA by the name of the device CA that it is, else as PEM.
+func exportCA(known map[string]string, name string, cert *x509.Certificate, verified bool) world.CACertificate {
+	out := world.CACertificate{Name: name, CA: known[string(cert.Raw)], Verified: &verified}
+	if out.CA == "" {
+		out.PEM = string(encodePEM(cert))
+	}
+	return out
+}
+
+func (c *Cloud) exportHub(h iothub.Hub, known map[string]string) (world.Hub, error) {
 	out := world.Hub{Name: h.Name, DisableDeviceSAS: trueOrNil(h.DisableDeviceSAS), DisableModuleSAS: trueOrNil(h.DisableModuleSAS)}
 	if out.HostName() != h.Host {
 		out.Host = h.Host
@@ -43,8 +77,7 @@ func (c *Cloud) exportHub(h iothub.Hub) (world.Hub, error) {
 			PrimaryKey: p.PrimaryKey, SecondaryKey: p.SecondaryKey})
 	}
 	for _, ca := range h.CAs {
-		out.Certificates = append(out.Certificates, world.CACertificate{Name: ca.Name,
-			PEM: string(encodePEM(ca.Certificate)), Verified: &ca.Verified})
+		out.Certificates = append(out.Certificates, exportCA(known, ca.Name, ca.Certificate, ca.Verified))
 	}
 	for _, d := range c.cores.hub.Devices(h.Host) {
 		twin, err := twinOf(d.InitialTwin)
@@ -75,18 +108,18 @@ func exportAuthentication(a iothub.Authentication) *world.Authentication {
 	return out
 }
 
-func (c *Cloud) exportDPS(i dps.Instance) (world.DPS, error) {
+func (c *Cloud) exportDPS(i dps.Instance, known map[string]string) (world.DPS, error) {
 	out := world.DPS{Name: i.Name, IDScope: i.IDScope, AllocationPolicy: string(i.AllocationPolicy), LinkedHubs: i.LinkedHubs, Rounds: i.Rounds}
 	if i.RetryAfter != 0 {
 		d := world.Duration(time.Duration(i.RetryAfter) * time.Second)
 		out.RetryAfter = &d
 	}
 	for _, ca := range c.cores.dps.CAs(i.Name) {
-		text, err := pemText(ca.Certificate)
+		certs, err := pki.ParseCertificates([]byte(ca.Certificate))
 		if err != nil {
 			return out, err
 		}
-		out.Certificates = append(out.Certificates, world.CACertificate{Name: ca.Name, PEM: text, Verified: &ca.Verified})
+		out.Certificates = append(out.Certificates, exportCA(known, ca.Name, certs[0], ca.Verified))
 	}
 	for _, e := range c.cores.dps.Enrollments(i.Name) {
 		terms, err := exportTerms(e.Terms)
