@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fakecloud/fakecloud/internal/clock"
@@ -52,8 +53,9 @@ type Service struct {
 	c2d      *store.Table[c2dQueue]
 	assigned *store.Table[string] // device id -> hub, as DPS assigned it last
 
-	telemetry telemetryLog
-	calls     calls
+	telemetry    telemetryLog
+	lastEnqueued atomic.Pointer[enqueued]
+	calls        calls
 
 	c2dMu        sync.Mutex // guards the queues, what sessions were sent of them, and what follows
 	c2dTimers    map[string]clock.Timer

@@ -2,6 +2,7 @@ package iothub
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -186,7 +187,7 @@ func (s *Service) Disconnect(hub, id string) int {
 	return s.cut(h.Host, id, errDisconnected)
 }
 
-var errDisconnected = fmt.Errorf("disconnected by the tester")
+var errDisconnected = errors.New("disconnected by the tester")
 
 // cut closes the live connections of a device with its modules, or of one module.
 func (s *Service) cut(hub, id string, cause error) int {
