@@ -19,7 +19,7 @@ import (
 // shell runs a script in dir with bash and returns what it printed.
 func shell(t *testing.T, dir, script string) (string, int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", script)
 	cmd.Dir = dir

@@ -45,7 +45,7 @@ func (n *names) handOver(name string, vendor bool, local netip.Addr) string {
 	switch {
 	case vendor:
 		return ""
-	case !local.IsValid() || local == netip.IPv6Loopback():
+	case !local.IsValid() || local == netip.IPv6Loopback() || name == "localhost" && !local.IsLoopback():
 		return "127.0.0.1"
 	case local.IsLoopback():
 		return local.String()
