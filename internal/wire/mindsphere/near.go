@@ -1,0 +1,63 @@
+package mindsphere
+
+import "strings"
+
+// NearTopic returns the legal outbound topic of an agent that is closest to what it published to.
+func NearTopic(topic, tenant, clientID string) string {
+	return Branch(tenant, clientID, Outbound) + nearest(topic, outbound).String()
+}
+
+// NearFilter returns the legal filter of an agent that is closest to what it subscribed to.
+func NearFilter(filter, tenant, clientID string) string {
+	branch := Branch(tenant, clientID, Inbound)
+	if last := filter[strings.LastIndexByte(filter, '/')+1:]; last == "#" || last == "+" {
+		for _, app := range Apps(Inbound) {
+			if strings.Contains(filter, app) {
+				return branch + app + "/#"
+			}
+		}
+		return branch + "#"
+	}
+	return branch + nearest(filter, inbound).String()
+}
+
+// nearest compares the end of a topic, where application and topic stand, with the known channels.
+func nearest(topic string, known []Channel) Channel {
+	if len(topic) > MaxTopic {
+		topic = topic[len(topic)-MaxTopic:]
+	}
+	part := strings.Split(strings.ToLower(topic), "/")
+	tail := strings.Join(part[max(0, len(part)-2):], "/")
+	best, fewest := known[0], -1
+	for _, c := range known {
+		d := edits(tail, c.String())
+		if !strings.Contains(tail, c.App) { // a wrong topic of the right application is nearer than another application
+			d += 3
+		}
+		if fewest < 0 || d < fewest {
+			best, fewest = c, d
+		}
+	}
+	return best
+}
+
+// edits is the Levenshtein distance in bytes.
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
