@@ -31,6 +31,7 @@ func (a allocator) Assign(_ context.Context, as dps.Assignment) error {
 	}
 	if old, err := a.hub.GetDevice(as.Hub, as.DeviceID); err == nil {
 		device.Status, device.StatusReason = old.Status, old.StatusReason
+		device.DeviceScope, device.ParentScopes = old.DeviceScope, old.ParentScopes
 	}
 	if _, err := a.hub.PutDevice(as.Hub, device); err != nil {
 		return err
@@ -47,7 +48,10 @@ func (a allocator) Holds(hub, deviceID string) bool {
 func claimDPS(head *dpsmqtt.Head) func(*door.Hello) door.Claim {
 	return func(h *door.Hello) door.Claim {
 		endpoint, ok := head.Claim(h.Username)
-		return door.Claim{Endpoint: endpoint, OK: ok}
+		if !ok {
+			return door.Claim{Near: head.Near(h.Username)}
+		}
+		return door.Claim{Endpoint: endpoint, OK: true}
 	}
 }
 

@@ -91,6 +91,36 @@ func (k wrongKey) Sign(r io.Reader, digest []byte, opts crypto.SignerOpts) ([]by
 	return k.used.Sign(r, digest, opts)
 }
 
+// A client that signs the handshake with SHA-1: in TLS 1.2 CertificateVerify goes in the clear, so that the
+// algorithm which it names can be changed on the way.
+func TestAHandshakeSignedWithSHA1(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	cert, err := newAuthority().issue("dev-01", nil)
+	require.NoError(t, err)
+	client := tls.Client(&weakened{Conn: r.tcp(r.Ports().MQTTS)}, &tls.Config{ServerName: hubName, MaxVersion: tls.VersionTLS12,
+		RootCAs: newAuthority().pool, Certificates: []tls.Certificate{*cert}})
+	require.ErrorContains(t, client.Handshake(), "illegal parameter")
+	r.refused("TLS-7/algorithm")
+	rule.Proves(t, "TLS-7/algorithm")
+}
+
+// weakened names ecdsa_sha1 (RFC 8446, section 4.2.3) in a CertificateVerify, which has a record of its own.
+type weakened struct{ net.Conn }
+
+func (w *weakened) Write(b []byte) (int, error) {
+	const record, verify = 22, 15
+	changed := bytes.Clone(b)
+	for rest := changed; len(rest) > 11; {
+		n := 5 + int(rest[3])<<8 + int(rest[4])
+		if rest[0] == record && rest[5] == verify {
+			rest[9], rest[10] = 0x02, 0x03
+		}
+		rest = rest[min(n, len(rest)):]
+	}
+	return w.Conn.Write(changed)
+}
+
 // Alerts are read from the wire: a client that sends one in place of its next message.
 func TestEveryAlertHasAnExplanation(t *testing.T) {
 	t.Parallel()
