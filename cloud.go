@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -109,7 +108,7 @@ func (c *Cloud) openPKI(w *world.World) error {
 		Domains: hubDomains(w),
 	})
 	if err != nil {
-		return fmt.Errorf("PKI: %w", err)
+		return err
 	}
 	c.pki = authority
 	return nil

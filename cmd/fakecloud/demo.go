@@ -34,7 +34,7 @@ func (a *app) demoCommand() *cobra.Command {
 			"shows each packet with what it means, and one refusal on purpose. " +
 			"Exit code 0 only if the journal shows every step.",
 		Example: "  fakecloud demo",
-		Args:    cobra.NoArgs,
+		Args:    positional(cobra.NoArgs),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.demo(cmd.Context()) },
 	}
 }

@@ -58,7 +58,7 @@ func (a *app) deviceAzureCommand() *cobra.Command {
   fakecloud device azure --connection-string "HostName=…;DeviceId=…;SharedAccessKey=…"
   fakecloud device azure --host global.azure-devices-provisioning.net --id-scope 0ne00A1B2C3 --cert device.pem --key-file device.key
   fakecloud device azure --message '{"n":{n},"time":"{time}"}' --property alert=false --interval 500ms`,
-		Args: cobra.NoArgs,
+		Args: positional(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context()) },
 	}
 	f := cmd.Flags()

@@ -63,21 +63,27 @@ func trimUsage(err error) string {
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "fakecloud",
-		Short:         "A local mock of IoT clouds for integration tests",
+		Use:   "fakecloud",
+		Short: "A local mock of IoT clouds for integration tests",
+		Long: "A local mock of IoT clouds for integration tests: devices and SDKs that work against the real\n" +
+			"platform work against it unchanged, and it says why one is refused. Without a command: serve.",
+		Example: `  fakecloud                            # run every platform until Ctrl-C
+  fakecloud device azure               # in a second terminal: one device, from DPS to telemetry
+  fakecloud events -f                  # what happens on the wire
+  fakecloud explain --last             # why a client was refused`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%w", err) })
+	root.SetFlagErrorFunc(flagError)
 	root.PersistentFlags().StringVar(&a.adminURL, "admin", a.env("FAKECLOUD_ADMIN"),
 		"`URL` of the running instance's admin API (env FAKECLOUD_ADMIN; default "+defaultAdmin+")")
 	root.AddCommand(a.commands()...)
 	// fakecloud alone is fakecloud serve, with the same flags.
 	serve := a.serveCommand()
-	root.Args, root.RunE = cobra.NoArgs, serve.RunE
+	root.Args, root.RunE = positional(cobra.NoArgs), serve.RunE
 	root.Flags().AddFlagSet(serve.Flags())
 	return root
 }

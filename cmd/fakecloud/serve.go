@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/fakecloud/fakecloud"
 	"github.com/fakecloud/fakecloud/internal/control"
+	"github.com/fakecloud/fakecloud/internal/pki"
 	"github.com/fakecloud/fakecloud/internal/plane"
 	"github.com/fakecloud/fakecloud/internal/world"
 )
@@ -32,7 +34,7 @@ func (a *app) serveCommand() *cobra.Command {
 		Example: `  fakecloud serve
   fakecloud serve --config world.yaml --data ./state
   fakecloud serve --ephemeral --mqtts-port 0 --admin-port 0 --log-format json`,
-		Args: cobra.NoArgs,
+		Args: positional(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd, f) },
 	}
 	f.register(cmd.Flags())
@@ -61,13 +63,16 @@ func (a *app) serve(cmd *cobra.Command, f *serveFlags) error {
 	if f.keylog != "" {
 		file, err := os.OpenFile(f.keylog, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 		if err != nil {
-			return usagef("--keylog: %w", err)
+			return usagef("%s: %w", f.origin("keylog"), err)
 		}
 		defer file.Close()
 		config.KeyLog = file
 	}
 	cloud, err := fakecloud.Open(ctx, config)
-	if err != nil {
+	switch {
+	case errors.Is(err, pki.ErrRequest) || errors.Is(err, pki.ErrNotPermitted):
+		return usagef("%w", err)
+	case err != nil:
 		return err
 	}
 	return errors.Join(a.control(ctx, cloud, f, adminPort, log), cloud.Close())
@@ -82,14 +87,16 @@ func (a *app) control(ctx context.Context, cloud *fakecloud.Cloud, f *serveFlags
 	}
 	if len(listeners) > 0 {
 		p.Ports.Admin = listeners[0].Addr().(*net.TCPAddr).Port
+		f.adminURL = urlOf(listeners[0].Addr().(*net.TCPAddr))
 	}
 	options := control.Options{AdminToken: f.adminToken, ViewerToken: f.viewerToken, Advertised: f.advertise, LAN: f.lan, Log: log}
 	server := control.Serve(control.New(p, options), log, listeners...)
-	forget, err := noteAdmin(p)
+	forget, err := noteAdmin(p, f.adminURL)
 	if err != nil {
 		log.Warn("client commands will not find this instance by its data directory", "cause", err)
 	}
 	a.announce(p, f)
+	debug.FreeOSMemory() // what starting has used and idling does not need
 	<-ctx.Done()
 	log.Info("stopping")
 	forget()
@@ -108,7 +115,7 @@ func (f *serveFlags) adminListeners(port int) ([]net.Listener, error) {
 	case f.adminBind != "":
 		hosts = strings.Split(f.adminBind, ",")
 	case f.lan:
-		hosts = []string{"0.0.0.0"}
+		hosts = []string{""}
 	}
 	var listeners []net.Listener
 	for i, host := range hosts {
@@ -120,30 +127,42 @@ func (f *serveFlags) adminListeners(port int) ([]net.Listener, error) {
 		case i > 0 && f.adminBind == "":
 			// a machine without IPv6, or a free port that is taken on ::1
 		default:
-			return nil, fmt.Errorf("--admin-port %d cannot be had on %s: %w; choose another, or 0 for any free one", port, host, err)
+			return nil, fmt.Errorf("%s %d cannot be had on %q: %w; choose another, or 0 for any free one", f.origin("admin-port"), port, host, err)
 		}
 	}
 	return listeners, nil
 }
 
 // noteAdmin leaves the admin URL in the data directory, for health and the client commands.
-func noteAdmin(p *plane.Plane) (forget func(), err error) {
-	if p.DataDir == "" || p.Ports.Admin == 0 {
+// Only its own note is removed at the end: a later instance on the same directory has left another.
+func noteAdmin(p *plane.Plane, url string) (forget func(), err error) {
+	if p.DataDir == "" || url == "" {
 		return func() {}, nil
 	}
-	file := filepath.Join(p.DataDir, adminFile)
-	if err := os.WriteFile(file, []byte(adminURL(p)+"\n"), 0o600); err != nil {
+	file, note := filepath.Join(p.DataDir, adminFile), url+"\n"
+	if err := os.WriteFile(file, []byte(note), 0o600); err != nil {
 		return func() {}, err
 	}
-	return func() { _ = os.Remove(file) }, nil
+	return func() {
+		if text, err := os.ReadFile(file); err == nil && string(text) == note {
+			_ = os.Remove(file)
+		}
+	}, nil
 }
 
-func adminURL(p *plane.Plane) string { return "http://127.0.0.1:" + strconv.Itoa(p.Ports.Admin) }
+// urlOf is where a listener is reached from this machine.
+func urlOf(at *net.TCPAddr) string {
+	host := at.IP.String()
+	if at.IP.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, strconv.Itoa(at.Port))
+}
 
 func (f *serveFlags) logger(out io.Writer) (*slog.Logger, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
-		return nil, usagef("--log-level %q: it is debug, info, warn or error", f.logLevel)
+		return nil, usagef("%s %q: it is debug, info, warn or error", f.origin("log-level"), f.logLevel)
 	}
 	options := &slog.HandlerOptions{Level: level}
 	switch f.logFormat {
@@ -152,5 +171,5 @@ func (f *serveFlags) logger(out io.Writer) (*slog.Logger, error) {
 	case "json":
 		return slog.New(slog.NewJSONHandler(out, options)), nil
 	}
-	return nil, usagef("--log-format %q: it is text or json", f.logFormat)
+	return nil, usagef("%s %q: it is text or json", f.origin("log-format"), f.logFormat)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -24,6 +25,17 @@ type serveFlags struct {
 	mqtts, mqtt, https, amqps, amqp, edge, admin, proxy                 string
 	serverKey, serverCA, serverCAKey, seed, logFormat, logLevel, keylog string
 	adminToken, viewerToken                                             string
+
+	origins  map[string]string // where a value came from that no flag gave, by flag
+	adminURL string            // where this machine reaches the admin API, once it is bound; empty: off
+}
+
+// origin names the place where a user finds the value of a flag.
+func (f *serveFlags) origin(flag string) string {
+	if from := f.origins[flag]; from != "" {
+		return from
+	}
+	return "--" + flag
 }
 
 func (f *serveFlags) register(fs *pflag.FlagSet) {
@@ -57,6 +69,7 @@ func (f *serveFlags) register(fs *pflag.FlagSet) {
 
 // resolve fills flags that were not given from the environment, then from the world.
 func (f *serveFlags) resolve(cmd *cobra.Command, env func(string) string, w *world.World) error {
+	f.origins = map[string]string{}
 	fromWorld := map[string][]string{}
 	for _, flag := range w.Serve.Flags() {
 		fromWorld[flag.Name] = flag.Values
@@ -68,11 +81,13 @@ func (f *serveFlags) resolve(cmd *cobra.Command, env func(string) string, w *wor
 		}
 		name := "FAKECLOUD_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
 		if text := env(name); text != "" {
+			f.origins[flag.Name] = name
 			errs = append(errs, set(flag, name, splitList(flag, text)))
 			return
 		}
 		if values := fromWorld[flag.Name]; len(values) > 0 {
-			errs = append(errs, set(flag, "serve."+flag.Name+" of the world file", values))
+			f.origins[flag.Name] = "serve." + flag.Name + " of the world file"
+			errs = append(errs, set(flag, f.origins[flag.Name], values))
 		}
 	})
 	return errors.Join(errs...)
@@ -88,20 +103,24 @@ func splitList(flag *pflag.Flag, text string) []string {
 func set(flag *pflag.Flag, origin string, values []string) error {
 	for _, v := range values {
 		if err := flag.Value.Set(v); err != nil {
-			return usagef("%s: %q is not a value for --%s: %w", origin, v, flag.Name, err)
+			return usagef("%s %q: it is true or false", origin, v) // only booleans refuse a text here
 		}
 	}
 	return nil
 }
 
 // port reads one port flag; auto is only known to --https-port.
-func port(name, text string) (int, error) {
+func (f *serveFlags) port(name, text string) (int, error) {
 	if text == "off" {
 		return fakecloud.Off, nil
 	}
 	n, err := strconv.ParseUint(text, 10, 16)
 	if err != nil {
-		return 0, usagef("--%s %q: a port is a number from 0 (any free one) to 65535, or off", name, text)
+		auto := ""
+		if name == "https-port" {
+			auto = ", auto"
+		}
+		return 0, usagef("%s %q: a port is a number from 0 (any free one) to 65535%s, or off", f.origin(name), text, auto)
 	}
 	return int(n), nil
 }
@@ -109,7 +128,7 @@ func port(name, text string) (int, error) {
 func (f *serveFlags) ports() (p fakecloud.Ports, admin int, err error) {
 	var errs []error
 	read := func(name, text string) int {
-		n, err := port(name, text)
+		n, err := f.port(name, text)
 		errs = append(errs, err)
 		return n
 	}
@@ -127,27 +146,50 @@ func (f *serveFlags) ports() (p fakecloud.Ports, admin int, err error) {
 	return p, admin, errors.Join(errs...)
 }
 
+// checkNames refuses what cannot be meant by an address to bind or a kind of key. No name is looked up for
+// an address: what it would bind to would depend on a name server.
+func (f *serveFlags) checkNames() error {
+	for _, one := range [][2]string{{"bind", f.bind}, {"admin-bind", f.adminBind}} {
+		if one[1] == "" {
+			continue
+		}
+		for text := range strings.SplitSeq(one[1], ",") {
+			if _, err := netip.ParseAddr(text); err != nil {
+				return usagef("%s %q: it is an IP address of this machine, like 127.0.0.1, or 0.0.0.0 for all", f.origin(one[0]), one[1])
+			}
+		}
+	}
+	switch f.serverKey {
+	case "vendor", "rsa", "ecdsa":
+		return nil
+	}
+	return usagef("%s %q: it is vendor, rsa or ecdsa", f.origin("server-key"), f.serverKey)
+}
+
 // build turns the flags into an instance's configuration.
 func (f *serveFlags) build(inline string) (c fakecloud.Config, admin int, err error) {
 	c = fakecloud.Config{
 		DataDir: f.data, Advertise: f.advertise, ServerKey: f.serverKey, ServerCA: f.serverCA,
-		ServerCAKey: f.serverCAKey, RootUnconstrained: f.rootUnconstrained, WorldFiles: f.config, World: inline, Version: version,
+		ServerCAKey: f.serverCAKey, RootUnconstrained: f.rootUnconstrained, WorldFiles: f.config, World: inline, Version: buildVersion(),
 	}
 	if f.ephemeral {
 		c.DataDir = ""
 	}
-	if f.bind != "" {
+	switch {
+	case f.bind != "":
 		c.Bind = strings.Split(f.bind, ",")
-	}
-	if f.lan {
+	case f.lan:
 		c.Bind = []string{"0.0.0.0"}
 	}
 	if f.seed != "" {
 		n, err := strconv.ParseUint(f.seed, 10, 64)
 		if err != nil {
-			return c, 0, usagef("--seed %q: a seed is a whole number from 0", f.seed)
+			return c, 0, usagef("%s %q: a seed is a whole number from 0", f.origin("seed"), f.seed)
 		}
 		c.Seed = &n
+	}
+	if err := f.checkNames(); err != nil {
+		return c, 0, err
 	}
 	c.Ports, admin, err = f.ports()
 	if err != nil {

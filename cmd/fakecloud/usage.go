@@ -1,22 +1,62 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
+
+	"github.com/fakecloud/fakecloud/internal/explain"
 )
 
 // positional makes wrong arguments wrong usage (exit code 2).
 func positional(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
-			return usagef("%w; see %s --help", err, cmd.CommandPath())
+			return usagef("%w%s", err, help(cmd, nearCommands(cmd, args)))
 		}
 		return nil
 	}
+}
+
+// nearCommands are the commands below cmd that the first argument was probably meant to be.
+func nearCommands(cmd *cobra.Command, args []string) []string {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	return explain.Closest(args[0], names)
+}
+
+// flagError makes a wrong flag wrong usage, and names the flag that was probably meant.
+func flagError(cmd *cobra.Command, err error) error {
+	var near []string
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) {
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		for _, name := range explain.Closest(unknown.GetSpecifiedName(), names) {
+			near = append(near, "--"+name)
+		}
+	}
+	return usagef("%w%s", err, help(cmd, near))
+}
+
+// help ends a message about wrong usage: what was probably meant, and where to read on.
+func help(cmd *cobra.Command, near []string) string {
+	if len(near) == 0 {
+		return "; see " + cmd.CommandPath() + " --help"
+	}
+	return "; did you mean " + strings.Join(near, " or ") + "? See " + cmd.CommandPath() + " --help"
 }
 
 // oneOf checks a flag that names one of a few things.

@@ -3,7 +3,6 @@ package pki
 import (
 	"crypto"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -131,15 +130,15 @@ func (o Options) check() error {
 	switch o.ServerKey {
 	case "", ServerVendor, ServerRSA, ServerECDSA:
 	default:
-		return fmt.Errorf("server key %q: it is %s, %s or %s", o.ServerKey, ServerVendor, ServerECDSA, ServerRSA)
+		return badRequest("server key %q: it is %s, %s or %s", o.ServerKey, ServerVendor, ServerECDSA, ServerRSA)
 	}
 	if (o.ServerCA == "") != (o.ServerCAKey == "") {
-		return errors.New("--server-ca and --server-ca-key belong together: give both or none")
+		return badRequest("--server-ca and --server-ca-key belong together: give both or none")
 	}
 	for _, name := range slices.Concat(o.Advertise, o.Domains) {
 		if !isAddress(name) {
 			if err := checkName(hosts.Canonical(strings.TrimPrefix(name, "*."))); err != nil {
-				return err
+				return badRequest("--advertise or a hub's name: %w", err)
 			}
 		}
 	}
