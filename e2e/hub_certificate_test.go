@@ -46,6 +46,18 @@ func TestHubThumbprints(t *testing.T) {
 	}
 }
 
+// A module may have a certificate of its own while its device has keys.
+func TestHubModuleThumbprint(t *testing.T) {
+	t.Parallel()
+	cert := valid(t, "anything")
+	cloud := startContoso(t, "azure: {hubs: [{name: contoso, devices: [{deviceId: dev-01, modules: [{moduleId: mod-x, authentication: {x509Thumbprint: {primaryThumbprint: '"+sha256Of(cert)+"'}}}]}]}]}")
+	module := rawmqtt.Connect{ClientID: "dev-01/mod-x", Username: ptr("contoso.azure-devices.net/dev-01/mod-x/?api-version=2021-04-12")}
+	say(t, signIn(t, cloud, module, cert), "devices/dev-01/modules/mod-x/messages/events/", "{}")
+	require.JSONEq(t, `{"scope":"module","type":"x509","issuer":"iothub"}`, telemetry(t, cloud, "dev-01/mod-x", 1)[0].Properties["iothub-connection-auth-method"])
+	wantAlive(t, signIn(t, cloud, modA())) // the device's other modules are still there
+	wantRefused(t, cloud, knock(t, cloud, module), 5, "HUB-15/no-certificate", "")
+}
+
 // Seed 003: the eWON Flexy script, which names its hub in capitals and sends a text as password.
 func TestHubFlexy(t *testing.T) {
 	t.Parallel()

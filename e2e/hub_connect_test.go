@@ -125,14 +125,44 @@ func TestHubUsernames(t *testing.T) {
 	}
 }
 
-func TestHubIDWithHash(t *testing.T) {
+// Ids may hold any of the registry's characters. The username may escape them, as the embedded C SDK does;
+// in a topic # and + can only stand escaped.
+func TestHubOddIDs(t *testing.T) {
+	t.Parallel()
+	for id, c := range map[string]struct{ username, topic string }{
+		"Dev#01":        {"contoso.azure-devices.net/Dev#01/?api-version=2021-04-12", "devices/Dev%2301/messages/events/"},
+		"Dev#02":        {"contoso.azure-devices.net/Dev%2302/?api-version=2021-04-12", "devices/Dev%2302/messages/events/"},
+		"a?b":           {"contoso.azure-devices.net/a?b/?api-version=2021-04-12", "devices/a?b/messages/events/"},
+		"p%20x":         {"contoso.azure-devices.net/p%20x/?api-version=2021-04-12", "devices/p%20x/messages/events/"},
+		"x=y":           {"contoso.azure-devices.net/x=y/api-version=2016-11-14", "devices/x=y/messages/events/"},
+		"a+b":           {"contoso.azure-devices.net/a+b/?api-version=2021-04-12", "devices/a%2Bb/messages/events/"},
+		"-.%_*?!(),@$'": {"contoso.azure-devices.net/-.%_*?!(),@$'/?api-version=2021-04-12", "devices/-.%_*?!(),@$'/messages/events/"},
+	} {
+		t.Run(id, func(t *testing.T) {
+			t.Parallel()
+			cloud := startContoso(t, `azure: {hubs: [{name: contoso, devices: [{deviceId: "`+id+`", authentication: {symmetricKey: {primaryKey: `+demoKey+`}}}]}]}`)
+			conn := signIn(t, cloud, rawmqtt.Connect{ClientID: id, Username: &c.username,
+				Password: ptr(sign("contoso.azure-devices.net/devices/"+id, demoKey, 1893456000, ""))})
+			say(t, conn, c.topic, "x")
+			e := cloud.Events(fakecloud.Filter{Kind: "telemetry"})
+			require.Len(t, e, 1)
+			require.Equal(t, id, e[0].Properties["iothub-connection-device-id"])
+		})
+	}
+}
+
+// The username decides which hub it is, whatever name the TLS handshake asked for.
+func TestHubByUsernameNotServerName(t *testing.T) {
 	t.Parallel()
 	cloud := startContoso(t)
-	for _, username := range []string{"contoso.azure-devices.net/Dev#01/?api-version=2021-04-12",
-		"contoso.azure-devices.net/Dev%2301/?api-version=2021-04-12"} {
-		conn := signIn(t, cloud, rawmqtt.Connect{ClientID: "Dev#01", Username: &username, Password: ptr(tokenV5)})
-		wantAlive(t, conn)
-	}
+	conn := dial(t, cloud, via{name: demoHub})
+	send(t, conn, dev01().Bytes())
+	wantConnack(t, conn, 0)
+	say(t, conn, "devices/dev-01/messages/events/", "x")
+	require.Equal(t, contosoHost, telemetry(t, cloud, "dev-01", 1)[0].Endpoint)
+	conn = dial(t, cloud, via{name: "nohub.azure-devices.net"})
+	send(t, conn, rawmqtt.Connect{ClientID: "dev-01", Username: ptr("nohub.azure-devices.net/dev-01/?api-version=2021-04-12"), Password: ptr(tokenV1)}.Bytes())
+	wantRefused(t, cloud, conn, 5, "HUB-11/host", "")
 }
 
 // Without SNI the username alone leads to the hub.

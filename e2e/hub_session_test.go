@@ -242,6 +242,18 @@ func TestHubWillRefused(t *testing.T) {
 	}
 }
 
+func TestHubDevicebound(t *testing.T) {
+	t.Parallel()
+	cloud := startContoso(t)
+	conn := signIn(t, cloud, dev01())
+	send(t, conn, rawmqtt.Subscribe(1, 2, "devices/dev-01/messages/devicebound/#"))
+	wantBytes(t, conn, 0x90, 0x03, 0x00, 0x01, 0x01)
+	send(t, conn, rawmqtt.Subscribe(2, 2, "devices/+/messages/devicebound/#"))
+	wantBytes(t, conn, 0x90, 0x03, 0x00, 0x02, 0x01)
+	wantAlive(t, conn)
+	rule.Proves(t, "HUB-38")
+}
+
 // The filters of sections 3 and 4 of the sheet are granted, QoS 2 as QoS 1.
 func TestHubFiltersGranted(t *testing.T) {
 	t.Parallel()

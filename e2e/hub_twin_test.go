@@ -92,6 +92,20 @@ func TestHubReportedPatches(t *testing.T) {
 	rule.Proves(t, "HUB-51", "HUB-52")
 }
 
+// A request of a client that has not subscribed to answers is carried out all the same.
+func TestHubReportedWithoutSubscription(t *testing.T) {
+	t.Parallel()
+	cloud := startContoso(t)
+	conn := signIn(t, cloud, dev01())
+	say(t, conn, "$iothub/twin/PATCH/properties/reported/?$rid=1", `{"a":1}`)
+	wantAlive(t, conn)
+	send(t, conn, rawmqtt.Subscribe(1, 1, "$iothub/twin/res/#"))
+	wantBytes(t, conn, 0x90, 0x03, 0x00, 0x01, 0x01)
+	c := &twinClient{T: t, cloud: cloud, conn: conn}
+	_, reported := c.get()
+	require.Equal(t, map[string]any{"a": 1.0, "$version": 2.0}, reported)
+}
+
 // nested is a document of that many objects within each other. The outermost is the reported properties
 // themselves and does not count towards the depth of ten: the documents' example of a legal document has
 // the objects one to ten within tags.
