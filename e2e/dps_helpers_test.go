@@ -14,6 +14,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"net"
 	"net/url"
 	"regexp"
 	"strconv"
@@ -226,4 +227,56 @@ func demoSigner(t *testing.T, cloud *fakecloud.Cloud) *signer {
 	key, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
 	require.True(t, ok, "demo-ca has an ECDSA key")
 	return &signer{cert, key}
+}
+
+// dialAt is dial to an address of this machine.
+func dialAt(t *testing.T, cloud *fakecloud.Cloud, host string, v via) *rawmqtt.Conn {
+	t.Helper()
+	return rawmqtt.New(shake(t, cloud, tcp(t, host, cloud.Ports().MQTTS), host, v))
+}
+
+// tcp opens a connection that ends with the test.
+func tcp(t *testing.T, host string, port int) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	require.NoError(t, err)
+	t.Cleanup(func() { conn.Close() })
+	require.NoError(t, conn.SetDeadline(time.Now().Add(rawmqtt.Patience)))
+	return conn
+}
+
+// clientTLS is what a client that trusts the instance is configured with; host is verified where v has no name.
+func clientTLS(t *testing.T, cloud *fakecloud.Cloud, host string, v via) *tls.Config {
+	t.Helper()
+	roots := x509.NewCertPool()
+	require.True(t, roots.AppendCertsFromPEM(cloud.RootsPEM()))
+	config := &tls.Config{RootCAs: roots, ServerName: v.name, MaxVersion: v.max}
+	if v.name == "" {
+		config.ServerName = host
+	}
+	if v.cert != nil {
+		config.Certificates = []tls.Certificate{*v.cert}
+	}
+	return config
+}
+
+// shake does the TLS handshake over conn and verifies the server.
+func shake(t *testing.T, cloud *fakecloud.Cloud, conn net.Conn, host string, v via) *tls.Conn {
+	t.Helper()
+	client := tls.Client(conn, clientTLS(t, cloud, host, v))
+	require.NoError(t, client.Handshake())
+	return client
+}
+
+// withoutSNI does the handshake of a client that sends no server name and verifies host all the same.
+func withoutSNI(t *testing.T, config *tls.Config, conn net.Conn, host string) *tls.Conn {
+	t.Helper()
+	config.ServerName, config.InsecureSkipVerify = "", true
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: config.RootCAs, DNSName: host})
+		return err
+	}
+	client := tls.Client(conn, config)
+	require.NoError(t, client.Handshake())
+	return client
 }
