@@ -13,6 +13,7 @@ func (a *app) commands() []*cobra.Command {
 		a.rulesCommand(),
 		a.pkiCommand(),
 		a.devicesCommand(),
+		a.clockCommand(),
 		a.addCommand(),
 		a.worldCommand(),
 		a.hostsCommand(),

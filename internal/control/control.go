@@ -52,6 +52,7 @@ func New(p *plane.Plane, opt Options) http.Handler {
 	a.explain()
 	a.rules()
 	a.world()
+	a.clock()
 	a.mux.HandleFunc("/", a.unknown)
 	namePaths(a.huma.OpenAPI())
 	return a.guard(a.mux)

@@ -1,0 +1,45 @@
+package control
+
+import (
+	"encoding/json"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fakecloud/fakecloud/internal/journal"
+)
+
+func TestClock(t *testing.T) {
+	t.Parallel()
+	in := start(t, Options{})
+	post := func(path, body string, want int) clockBody {
+		t.Helper()
+		a := in.do(t, http.MethodPost, "/api/v1/clock/"+path, body, "Content-Type", "application/json")
+		require.Equal(t, want, a.status, a.body)
+		var c clockBody
+		if want == http.StatusOK {
+			require.NoError(t, json.Unmarshal([]byte(a.body), &c))
+		}
+		return c
+	}
+	require.True(t, post("freeze", "", http.StatusOK).Frozen)
+	before := in.plane.Clock.Now()
+	due := false
+	in.plane.Clock.AfterFunc(time.Minute, func() { due = true })
+	require.Equal(t, before.Add(time.Hour).UTC().Format(time.RFC3339Nano), post("advance", `{"by":"1h"}`, http.StatusOK).Now)
+	require.True(t, due, "advance returns when what became due has happened")
+	require.Equal(t, "-10m0s", post("skew", `{"by":"-10m"}`, http.StatusOK).Skew)
+	require.False(t, post("resume", "", http.StatusOK).Frozen)
+
+	post("advance", `{"by":"-1s"}`, http.StatusUnprocessableEntity)
+	post("advance", `{"by":"soon"}`, http.StatusUnprocessableEntity)
+	post("skew", `{"by":"999999h"}`, http.StatusUnprocessableEntity)
+	post("advance", `{}`, http.StatusUnprocessableEntity)
+
+	a := in.get(t, "/api/v1/clock")
+	require.Equal(t, http.StatusOK, a.status)
+	events, _ := in.journal().Select(journal.Filter{Kind: journal.Clock})
+	require.Len(t, events, 4, "each change is an event, a refused one is not")
+}
