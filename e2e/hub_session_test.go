@@ -44,9 +44,9 @@ func TestHubKeepAlive(t *testing.T) {
 	connect := dev01()
 	connect.KeepAlive = 1
 	conn := signIn(t, cloud, connect)
-	tick := time.NewTicker(800 * time.Millisecond)
+	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
-	for range 3 {
+	for range 4 {
 		<-tick.C
 		wantAlive(t, conn)
 	}
