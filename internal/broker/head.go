@@ -126,7 +126,8 @@ type Verdict struct {
 type Outgoing struct {
 	Topic   string
 	Payload []byte
-	QoS     byte // at most 1; lowered to the granted QoS of the matching subscription
+	Shown   []byte // what the journal has for a Payload that holds a secret; nil: the Payload
+	QoS     byte   // at most 1; lowered to the granted QoS of the matching subscription
 	Retain  bool
 	Dup     bool
 	// Unsubscribed sends even where no subscription matches (implicit subscriptions).

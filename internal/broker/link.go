@@ -220,6 +220,9 @@ func (c *conn) writeBatch() (more bool) {
 		q := &batch[i]
 		e := c.sent(journal.Publish)
 		e.Topic, e.QoS, e.Payload = q.Topic, int(q.qos), q.Payload
+		if q.Shown != nil {
+			e.Payload = q.Shown
+		}
 		if q.Retain {
 			e.Properties = retained
 		}
