@@ -1,0 +1,103 @@
+package mindsphere
+
+import "github.com/fakecloud/fakecloud/internal/rule"
+
+// Sources of the rules: pages of MindSphere's documentation, its sample repository, and for what AWS IoT Core
+// does underneath region eu1 its developer guide.
+const (
+	srcOnboard = "MindSphere, Onboarding MindConnect MQTT Agent"
+	srcBroker  = "MindSphere, MindConnect MQTT Broker"
+	srcCA      = "MindSphere, Managing CA Certificates using MindConnect MQTT API"
+	srcAM      = "MindSphere, Asset Modeler Async API samples"
+	srcAsync   = "MindSphere, MindConnect Async API"
+	srcCommand = "MindSphere, MindConnect MQTT Commanding"
+	srcSample  = "github.com/mindsphere/mindconnect-mqtt"
+	srcV4      = "github.com/mindsphere/mindconnect-mqtt-v4-example"
+	srcAWS     = "AWS IoT Core developer guide"
+)
+
+const reconnect = "Reconnect after a few seconds, or switch on automatic reconnection: mosquitto_sub, Paho's loop_start and MQTT.js do it by themselves; mosquitto_pub has to be run again."
+
+// Rules are the rows of the MindSphere conformance table that are enforced.
+var Rules = []rule.Rule{
+	{ID: "MS-1", Title: "A certificate never seen is provisioned: TLS succeeds, CONNECT is read, the connection is closed without CONNACK", Source: srcOnboard, Grade: rule.Documented,
+		Assumption: "closed after CONNECT was read, without CONNACK; each certificate of an agent is provisioned for itself; certificates that MindSphere has issued are accepted at once",
+		Causes: []rule.Cause{
+			{ID: "first", Why: "This is the agent's first connection. MindSphere closes it and provisions the agent meanwhile.", Fix: reconnect},
+			{ID: "renewal", Why: "The agent came with a new certificate, which is provisioned like the first one.", Fix: reconnect},
+		}},
+	{ID: "MS-2", Title: "Until it is provisioned an agent is closed again", Source: srcOnboard, Grade: rule.Documented,
+		Assumption: "provisioning takes 3 s unless the tenant says otherwise",
+		Causes:     []rule.Cause{{ID: "pending", Why: "The agent is being provisioned, which takes a few seconds.", Fix: reconnect}}},
+	{ID: "MS-3", Title: "A provisioned agent is accepted: CONNACK 0; its asset of type core.mcmqtt has the client id as externalId", Source: srcOnboard + "; " + srcSample, Grade: rule.Documented,
+		Assumption: "MQTT 3.1.1 and 5, as AWS IoT Core; a keep alive below 30 s counts as 30 s, none or above 1200 s as 1200 s; closed after 1.5 times that",
+		Causes: []rule.Cause{
+			{ID: "level", Why: "MindConnect MQTT speaks MQTT 3.1.1 and 5.", Fix: "Set the client to MQTT 3.1.1; with mosquitto: -V mqttv311."},
+			{ID: "first", Why: "The first packet was not CONNECT, or a second CONNECT came.", Fix: "Send CONNECT first, and once per connection."},
+			{ID: "malformed", Why: "A packet breaks the MQTT protocol.", Fix: "Use an unmodified MQTT client library."},
+			{ID: "keep-alive", Why: "The agent was silent for longer than 1.5 times its keep alive.", Fix: "Send PINGREQ in time, or announce a longer keep alive (up to 1200 s)."},
+		}},
+	{ID: "MS-4", Title: "A provisioned agent is accepted at once, later and after a restart", Source: srcOnboard, Grade: rule.Documented},
+	{ID: "MS-5", Title: "The client id must be {tenant}_{common name}; else the connection is closed without CONNACK", Source: srcOnboard, Grade: rule.Documented,
+		Assumption: "closed without CONNACK, nothing is provisioned; at most 128 bytes; a common name that cannot stand in a topic is refused alike",
+		Causes: []rule.Cause{
+			{ID: "prefix", Why: "The client id is the certificate's common name alone.", Fix: "Use {tenant}_{common name} as client id, with mosquitto: -i \"$TENANT\"_\"$DEVICE_NAME\"."},
+			{ID: "tenant", Why: "The client id begins with another tenant's name than the one whose CA has issued the certificate.", Fix: "Begin the client id with the tenant that the CA certificate was uploaded to."},
+			{ID: "device", Why: "The client id is not that of the certificate.", Fix: "Use {tenant}_{common name of the certificate} as client id; openssl x509 -in device.pem -noout -subject shows the common name."},
+			{ID: "quotes", Why: "Quotes have become a part of a name: \"set NAME=\"value\"\" on Windows keeps them, as do quotes inside quotes elsewhere.", Fix: "Set the variables without quotes (on Windows: set \"NAME=value\"), and issue the certificate anew if its common name has quotes in it."},
+			{ID: "spelling", Why: "Client id and common name differ in upper and lower case or in blanks.", Fix: "Write both alike; a shell keeps a blank before = as part of the variable's name."},
+			{ID: "eu2-name", Why: "The common name begins with the tenant, as certificates of region eu2 do.", Fix: "For eu1 issue the certificate with CN={device}; the client id alone has the tenant before it."},
+			{ID: "no-cn", Why: "The certificate has no common name.", Fix: "Issue the certificate with -subj \"/CN={device}\"."},
+			{ID: "characters", Why: "The common name has a slash, a wildcard or a control character in it, so no topic can hold the client id.", Fix: "Issue the certificate with a common name of letters, digits, - and _."},
+			{ID: "length", Why: "The client id is too long.", Fix: "Use a shorter common name: tenant, underscore and common name have at most 128 bytes."},
+			{ID: "region", Why: "The tenant lives in region eu2, where agents register at DPS first.", Fix: "Connect to the global DPS endpoint, register, and go on to the assigned hub."},
+		}},
+	{ID: "MS-6", Title: "Only a valid certificate issued directly by a verified CA of a tenant is accepted", Source: srcCA + "; " + srcBroker, Grade: rule.Documented,
+		Assumption: "TLS succeeds and the connection is closed after CONNECT, without CONNACK",
+		Causes: []rule.Cause{
+			{ID: "no-certificate", Why: "The agent presented no client certificate.", Fix: "Give the client its certificate and key, with mosquitto: --cert device_chain.pem --key device.key."},
+			{ID: "unknown-ca", Why: "No tenant has the CA that has issued the certificate.", Fix: "Upload the CA certificate to the tenant and verify it, or issue the certificate with a CA that is there."},
+			{ID: "unverified", Why: "The CA is uploaded, but possession of its key was never proven.", Fix: "Issue a certificate with the registration code as common name and upload it as verification."},
+			{ID: "intermediate", Why: "The certificate was issued by an intermediate CA, which MindConnect MQTT does not support.", Fix: "Issue the certificate with the uploaded CA itself, or upload the intermediate as the tenant's CA."},
+			{ID: "signature", Why: "The certificate names a CA of the tenant as issuer, but another key has signed it.", Fix: "Issue the certificate with the key of the uploaded CA, or upload the CA certificate that belongs to that key."},
+			{ID: "expired", Why: "The certificate has expired.", Fix: "Issue a new certificate for the agent, and check the clocks."},
+			{ID: "not-yet-valid", Why: "The certificate is not valid yet.", Fix: "Check the clock of the machine that issued it and of this one."},
+			{ID: "ca-expired", Why: "The tenant's CA certificate is not valid now.", Fix: "Upload a valid CA certificate and issue the agent's certificate anew."},
+			{ID: "algorithm", Why: "The certificate is signed with an algorithm that is too weak or unknown.", Fix: "Issue the certificate with -sha256."},
+			{ID: "ca", Why: "The client certificate is the CA certificate itself.", Fix: "Issue a certificate for the agent and connect with that one."},
+		}},
+	{ID: "MS-7", Title: "A second connection with the same client id ends the first", Source: srcOnboard + "; " + srcCommand, Grade: rule.Documented,
+		Causes: []rule.Cause{{ID: "takeover", Why: "Another connection came with the same client id. Two clients that reconnect by themselves push each other out for ever.",
+			Fix: "Give each client a certificate and a client id of its own, and stop the other one."}}},
+	{ID: "MS-9", Title: "X.509 v1 certificates, as openssl x509 -req makes them, are accepted", Source: srcOnboard, Grade: rule.Documented},
+	{ID: "MS-10", Title: "Username and password may be absent, or present and empty", Source: srcOnboard + "; " + srcV4, Grade: rule.Documented,
+		Assumption: "whatever stands in them beside a good certificate is ignored"},
+	{ID: "MS-15", Title: "An agent may subscribe inside its own branch tc/{tenant}/{clientId}/i/, wildcards included", Source: srcAM + "; " + srcSample, Grade: rule.Documented,
+		Assumption: "filters that no application ever sends to are granted",
+		Causes: []rule.Cause{{ID: "unserved", Why: "The subscription was granted, but no application sends to such a topic: nothing will ever come.",
+			Fix: "Subscribe to one of amo_v3/ms, amo_v3/ip, amo_v4/mip, amo_v4/m, cmd_v3/c and agm_v3/tr below tc/{tenant}/{clientId}/i/."}}},
+	{ID: "MS-16", Title: "Any other filter is answered with 0x80", Source: srcAM + "; " + srcAWS, Grade: rule.Assumed,
+		Assumption: "SUBACK 0x80 and the connection stays; QoS 2 closes the connection; at most 256 bytes and 7 slashes",
+		Causes: []rule.Cause{
+			{ID: "output", Why: "The filter covers the agent's own output topics, which it may only publish to.", Fix: "Subscribe below tc/{tenant}/{clientId}/i/."},
+			{ID: "foreign", Why: "The filter is in the branch of another tenant or agent.", Fix: "Use the agent's own tenant and client id: tc/{tenant}/{tenant}_{common name}/i/…"},
+			{ID: "wildcard", Why: "The filter reaches beyond the agent's own branch.", Fix: "Use # and + behind tc/{tenant}/{clientId}/i/ only."},
+			{ID: "form", Why: "The filter is not one of MindConnect MQTT's topics.", Fix: "Subscribe to tc/{tenant}/{clientId}/i/{application}_{version}/{topic}, without a slash at the begin."},
+			{ID: "length", Why: "The filter is longer than 256 bytes or has more than 7 slashes.", Fix: "Shorten the filter; the client id is limited to 128 bytes."},
+			{ID: "qos2", Why: "The subscription asks for QoS 2.", Fix: "Subscribe with QoS 0 or 1."},
+		}},
+	{ID: "MS-17", Title: "Publishing to an input, foreign or unknown topic closes the connection, without PUBACK", Source: srcAM + "; " + srcAWS, Grade: rule.Assumed,
+		Assumption: "closed without PUBACK; QoS 2 is closed alike",
+		Causes: []rule.Cause{
+			{ID: "input", Why: "The topic is one that the agent may only subscribe to.", Fix: "Publish below tc/{tenant}/{clientId}/o/."},
+			{ID: "foreign", Why: "The topic belongs to another tenant or agent.", Fix: "Use the agent's own tenant and client id: tc/{tenant}/{tenant}_{common name}/o/…"},
+			{ID: "app", Why: "There is no such application or topic.", Fix: "Use one of amo_v3/m, amo_v3/i, amo_v4/mi, amo_v4/m, mc_v3/ts, mc_v3/e, mc_v3/f, cmd_v3/u and agm_v3/t."},
+			{ID: "form", Why: "The topic is not one of MindConnect MQTT's.", Fix: "Publish to tc/{tenant}/{clientId}/o/{application}_{version}/{topic}, without a slash at the begin."},
+			{ID: "qos2", Why: "The message was published with QoS 2.", Fix: "Publish with QoS 0 or 1."},
+		}},
+	{ID: "MS-29", Title: "A message above 128 KB closes the connection", Source: srcAsync + "; " + srcAWS, Grade: rule.Assumed,
+		Assumption: "the connection is closed without PUBACK",
+		Causes:     []rule.Cause{{ID: "size", Why: "The message is larger than 128 KB.", Fix: "Split the data over several messages of at most 131072 bytes."}}},
+	{ID: "MS-30", Title: "A session with clean session 0 keeps its subscriptions and QoS 1 messages while the agent is offline", Source: srcSample + "; " + srcAWS + ", persistent sessions", Grade: rule.Documented,
+		Assumption: "kept for one hour after the end of the connection; what waits is sent at once on return, and again, marked as duplicate, where its PUBACK is missing; at most 1000 messages wait"},
+}

@@ -1,0 +1,75 @@
+package mindsphere
+
+import (
+	"log/slog"
+	"sync"
+
+	"github.com/fakecloud/fakecloud/internal/clock"
+	"github.com/fakecloud/fakecloud/internal/ids"
+	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/store"
+)
+
+// Platform is the platform's name in the journal.
+const Platform = "mindsphere"
+
+// HostEU1 is the broker that all tenants of region eu1 share ("MindConnect MQTT Broker"). It is also the
+// journal's endpoint for agents whose tenant cannot be told.
+const HostEU1 = "mindconnectmqtt.eu1.mindsphere.io"
+
+// Config makes a Service. All but Log is required.
+type Config struct {
+	Clock   clock.Clock
+	IDs     *ids.Source
+	Journal *journal.Journal
+	Store   *store.Store
+	Log     *slog.Logger // nil discards
+}
+
+// Service is all tenants of one instance. Its methods may be called concurrently.
+type Service struct {
+	clock   clock.Clock
+	ids     *ids.Source
+	journal *journal.Journal
+	store   *store.Store
+	log     *slog.Logger
+	certs   certCache
+
+	admin   sync.Mutex // held while records that refer to each other change
+	tenants *store.Table[Tenant]
+	cas     *store.Table[CA]    // by tenant and id
+	agents  *store.Table[Agent] // by client id
+	assets  *store.Table[Asset] // by tenant and asset id
+
+	mu       sync.Mutex
+	live     map[string]*Session // by client id
+	carriers map[Region]Carrier
+}
+
+// New returns a service without tenants; its state lives in c.Store.
+func New(c Config) *Service {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Service{
+		clock: c.Clock, ids: c.IDs, journal: c.Journal, store: c.Store, log: c.Log,
+		tenants:  store.NewTable(c.Store, "mindsphere.tenants", Tenant.clone),
+		cas:      store.NewTable[CA](c.Store, "mindsphere.cas", nil),
+		agents:   store.NewTable(c.Store, "mindsphere.agents", Agent.clone),
+		assets:   store.NewTable[Asset](c.Store, "mindsphere.assets", nil),
+		live:     map[string]*Session{},
+		carriers: map[Region]Carrier{},
+	}
+}
+
+// Journal returns the journal that the service writes to, for its heads.
+func (s *Service) Journal() *journal.Journal { return s.journal }
+
+// Store returns the store that the service lives in, for its heads' own tables.
+func (s *Service) Store() *store.Store { return s.store }
+
+// Clock returns the service's clock, for its heads.
+func (s *Service) Clock() clock.Clock { return s.clock }
+
+// key joins a tenant's name and an id to a row's key; tenant names have no slash.
+func key(tenant, id string) string { return tenant + "/" + id }
