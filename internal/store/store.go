@@ -2,8 +2,7 @@ package store
 
 import (
 	"errors"
-	"sort"
-	"strings"
+	"fmt"
 	"sync"
 )
 
@@ -13,128 +12,81 @@ var (
 	ErrExists   = errors.New("exists already")
 )
 
-// Store groups the tables of one instance, so that they can be emptied together.
+// Store groups the tables and logs of one instance.
 type Store struct {
+	engine engine // nil keeps nothing beyond memory
+
 	mu     sync.Mutex
-	tables []interface{ clear() }
+	tables []anyTable
+	logs   []interface{ Clear() }
+	errs   []error
+}
+
+// anyTable is a Table whatever its values are.
+type anyTable interface {
+	lock()
+	unlock()
+	empty() // under lock
+	probe() Probe
 }
 
 // New returns an empty store in memory.
 func New() *Store { return &Store{} }
 
-// Clear empties every table.
+// Err tells which rows could not be read when their tables were added. Such rows are still in the file:
+// an owner who goes on would lose them.
+func (s *Store) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return errors.Join(s.errs...)
+}
+
+// Clear empties every table as one step, which a reader or a later start sees whole or not at all, and
+// then the logs, whose numbers go on from where they were.
 func (s *Store) Clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range s.tables {
-		t.clear()
+		t.lock()
+	}
+	var b *batch
+	if s.engine != nil {
+		b = s.engine.submit(change{kind: clearAll})
+	}
+	for _, t := range s.tables {
+		t.empty()
+		t.unlock()
+	}
+	if b != nil {
+		s.engine.settle(b)
+	}
+	for _, l := range s.logs {
+		l.Clear()
 	}
 }
 
-// Table maps keys to values of one type. Values are cloned on their way in and out, so that nobody
-// shares memory with the table. Its methods may be called concurrently.
-type Table[V any] struct {
-	name  string
-	clone func(V) V
-	mu    sync.RWMutex
-	rows  map[string]V
-}
-
-// NewTable adds a table to s. clone returns a deep copy; nil will do for values without pointers, maps
-// and slices.
-func NewTable[V any](s *Store, name string, clone func(V) V) *Table[V] {
-	if clone == nil {
-		clone = func(v V) V { return v }
+// Close writes everything to the disk and lets go of the directory. Later changes stay in memory. It may
+// be called more than once.
+func (s *Store) Close() error {
+	if s.engine == nil {
+		return nil
 	}
-	t := &Table[V]{name: name, clone: clone, rows: map[string]V{}}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.tables = append(s.tables, t)
-	return t
+	return s.engine.close()
 }
 
-// Get returns a copy of the value under key.
-func (t *Table[V]) Get(key string) (V, bool) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	v, ok := t.rows[key]
-	if !ok {
-		return v, false
+// restore decodes what the engine kept of a table.
+func restore[V any](s *Store, name string, codec Codec[V]) map[string]V {
+	rows := map[string]V{}
+	if s.engine == nil {
+		return rows
 	}
-	return t.clone(v), true
-}
-
-// Put stores v under key, whatever was there.
-func (t *Table[V]) Put(key string, v V) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.rows[key] = t.clone(v)
-}
-
-// Create stores v under a key that must be free, else ErrExists.
-func (t *Table[V]) Create(key string, v V) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if _, taken := t.rows[key]; taken {
-		return ErrExists
-	}
-	t.rows[key] = t.clone(v)
-	return nil
-}
-
-// Update replaces the value under key with what change makes of it, as one step. It returns the new
-// value; ErrNotFound when there is none, or change's error, both without a change.
-func (t *Table[V]) Update(key string, change func(V) (V, error)) (V, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	old, ok := t.rows[key]
-	if !ok {
-		return old, ErrNotFound
-	}
-	v, err := change(t.clone(old))
-	if err != nil {
-		return t.clone(old), err
-	}
-	t.rows[key] = t.clone(v)
-	return v, nil
-}
-
-// Delete removes the value under key and reports whether there was one.
-func (t *Table[V]) Delete(key string) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	_, ok := t.rows[key]
-	delete(t.rows, key)
-	return ok
-}
-
-// List returns copies of the values whose key starts with prefix, ordered by key.
-func (t *Table[V]) List(prefix string) []V {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	keys := make([]string, 0, len(t.rows))
-	for k := range t.rows {
-		if strings.HasPrefix(k, prefix) {
-			keys = append(keys, k)
+	for k, b := range s.engine.rows(name) {
+		v, err := codec.Decode(b)
+		if err != nil {
+			s.errs = append(s.errs, fmt.Errorf("state in %s: table %s, row %q cannot be read: %w", s.engine, name, k, err))
+			continue
 		}
+		rows[k] = v
 	}
-	sort.Strings(keys)
-	values := make([]V, len(keys))
-	for i, k := range keys {
-		values[i] = t.clone(t.rows[k])
-	}
-	return values
-}
-
-// Len returns the number of rows.
-func (t *Table[V]) Len() int {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return len(t.rows)
-}
-
-func (t *Table[V]) clear() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.rows = map[string]V{}
+	return rows
 }

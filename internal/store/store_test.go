@@ -1,60 +1,319 @@
-package store
+package store_test
 
 import (
-	"errors"
-	"maps"
+	"bytes"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"strconv"
-	"sync"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.etcd.io/bbolt"
+	"go.uber.org/goleak"
+
+	"github.com/fakecloud/fakecloud/internal/store"
+	"github.com/fakecloud/fakecloud/internal/store/storetest"
 )
 
-func TestTable(t *testing.T) {
-	s := New()
-	table := NewTable(s, "t", maps.Clone[map[string]int])
-	in := map[string]int{"a": 1}
-	require.NoError(t, table.Create("k", in))
-	require.ErrorIs(t, table.Create("k", in), ErrExists)
-	in["a"] = 99
-	out, ok := table.Get("k")
-	require.True(t, ok)
-	require.Equal(t, 1, out["a"], "a copy went in")
-	out["a"] = 99
-	out, _ = table.Get("k")
-	require.Equal(t, 1, out["a"], "a copy came out")
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-	boom := errors.New("boom")
-	_, err := table.Update("k", func(v map[string]int) (map[string]int, error) { v["a"] = 5; return v, boom })
-	require.ErrorIs(t, err, boom)
-	out, _ = table.Get("k")
-	require.Equal(t, 1, out["a"], "a failed update changes nothing")
-	_, err = table.Update("none", nil)
-	require.ErrorIs(t, err, ErrNotFound)
-
-	table.Put("j", nil)
-	require.Len(t, table.List(""), 2)
-	require.Len(t, table.List("k"), 1)
-	require.True(t, table.Delete("j"))
-	require.False(t, table.Delete("j"))
-	s.Clear()
-	require.Zero(t, table.Len())
+func TestMemory(t *testing.T) {
+	storetest.Run(t, func(*testing.T) *store.Store { return store.New() })
 }
 
-func TestConcurrentUpdatesAreNotLost(t *testing.T) {
-	table := NewTable[int](New(), "t", nil)
-	table.Put("n", 0)
-	var wg sync.WaitGroup
-	for i := range 8 {
-		wg.Go(func() {
-			for range 100 {
-				_, err := table.Update("n", func(n int) (int, error) { return n + 1, nil })
-				require.NoError(t, err)
-				table.Put(strconv.Itoa(i), i)
+func TestDirectory(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) *store.Store { return open(t, filepath.Join(t.TempDir(), "state"), nil) })
+}
+
+func open(t *testing.T, dir string, log *bytes.Buffer) *store.Store {
+	t.Helper()
+	logger := slog.New(slog.DiscardHandler)
+	if log != nil {
+		logger = slog.New(slog.NewTextHandler(log, nil))
+	}
+	s, err := store.Open(dir, logger)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+type row struct {
+	Name string
+	List []int
+}
+
+func lines(s *store.Store) *store.Log[string] {
+	return store.NewLog(s, store.LogSpec[string]{Name: "lines", Count: 100_000, Bytes: 1 << 20, Cost: func(v *string) int { return len(*v) }})
+}
+
+func TestReopen(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	s := open(t, dir, nil)
+	table, log := store.NewTable[row](s, "rows", nil), lines(s)
+	table.Put("a", row{"first", []int{1}})
+	table.Put("gone", row{})
+	require.True(t, table.Delete("gone"))
+	_, err := table.Update("a", func(r row) (row, error) { r.List = append(r.List, 2); return r, nil })
+	require.NoError(t, err)
+	log.Append("x")
+	log.Append("y")
+	_, err = table.Touch("a", func(r row) (row, error) { r.Name = "touched"; return r, nil })
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+
+	s = open(t, dir, nil)
+	table, log = store.NewTable[row](s, "rows", nil), lines(s)
+	require.Equal(t, []row{{"touched", []int{1, 2}}}, table.List(""))
+	values, _ := log.Read(0, nil, 0)
+	require.Equal(t, []string{"x", "y"}, values)
+	require.EqualValues(t, 3, log.Append("z"))
+	s.Clear()
+	require.NoError(t, s.Close())
+
+	s = open(t, dir, nil)
+	require.Zero(t, store.NewTable[row](s, "rows", nil).Len())
+	log = lines(s)
+	require.Zero(t, log.Len())
+	require.EqualValues(t, 4, log.Append("after a reset and a restart the numbers go on"))
+	require.NoError(t, s.Err())
+}
+
+func TestModes(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data", "state")
+	s := open(t, dir, nil)
+	lines(s).Append("x")
+	info, err := os.Stat(dir)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o700), info.Mode().Perm())
+	files, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, files, 3)
+	for _, f := range files {
+		info, err := f.Info()
+		require.NoError(t, err)
+		require.Equal(t, os.FileMode(0o600), info.Mode().Perm(), f.Name())
+	}
+}
+
+func TestSecondProcessIsToldWhoHasTheDirectory(t *testing.T) {
+	dir := t.TempDir()
+	open(t, dir, nil)
+	_, err := store.Open(dir, nil)
+	require.ErrorIs(t, err, store.ErrInUse)
+	require.ErrorContains(t, err, dir)
+	require.ErrorContains(t, err, fmt.Sprintf("process %d", os.Getpid()))
+}
+
+func TestOtherFormat(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, nil)
+	require.NoError(t, s.Close())
+	path := filepath.Join(dir, "state.db")
+	db, err := bbolt.Open(path, 0o600, nil)
+	require.NoError(t, err)
+	require.NoError(t, db.Update(func(tx *bbolt.Tx) error {
+		return tx.Bucket([]byte("fakecloud")).Put([]byte("format"), []byte("2"))
+	}))
+	require.NoError(t, db.Close())
+	before, err := os.ReadFile(path)
+	require.NoError(t, err)
+	_, err = store.Open(dir, nil)
+	require.ErrorIs(t, err, store.ErrFormat)
+	after, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, before, after, "the file is as it was")
+}
+
+func TestRowThatDoesNotDecodeIsReported(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, nil)
+	store.NewTable[string](s, "rows", nil).Put("k", "text")
+	require.NoError(t, s.Close())
+	s = open(t, dir, nil)
+	store.NewTable[int](s, "rows", nil)
+	require.ErrorContains(t, s.Err(), `table rows, row "k"`)
+}
+
+// filled makes a directory with some hundred rows and records.
+func filled(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	s := open(t, dir, nil)
+	table, log := store.NewTable[row](s, "rows", nil), lines(s)
+	for i := range 300 {
+		table.Put(strconv.Itoa(i), row{Name: strings.Repeat("x", 100)})
+		log.Append("record " + strconv.Itoa(i))
+	}
+	require.NoError(t, s.Close())
+	return dir
+}
+
+func TestDamagedStateIsMovedAside(t *testing.T) {
+	for name, damage := range map[string]func([]byte) []byte{
+		"empty pages":   func(b []byte) []byte { return make([]byte, len(b)) },
+		"no database":   func([]byte) []byte { return []byte("hello\n") },
+		"cut in half":   func(b []byte) []byte { return b[:len(b)/2] },
+		"cut to a page": func(b []byte) []byte { return b[:4096] },
+		"flipped bits": func(b []byte) []byte {
+			i := bytes.LastIndex(b, []byte("xxxxxxxx"))
+			for ; i > 0; i = bytes.LastIndex(b[:i], []byte("xxxxxxxx")) {
+				b[i] ^= 1
 			}
+			return b
+		},
+		"garbage after the meta pages": func(b []byte) []byte {
+			for i := 2 * 4096; i < len(b); i++ {
+				b[i] = byte(i * 7)
+			}
+			return b
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := filled(t)
+			path := filepath.Join(dir, "state.db")
+			b, err := os.ReadFile(path)
+			require.NoError(t, err)
+			b = damage(b)
+			require.NoError(t, os.WriteFile(path, b, 0o600))
+			var log bytes.Buffer
+			s := open(t, dir, &log)
+			table := store.NewTable[row](s, "rows", nil)
+			require.Zero(t, table.Len())
+			table.Put("new", row{})
+			require.Contains(t, log.String(), "path="+path)
+			aside, err := filepath.Glob(path + ".corrupt-*")
+			require.NoError(t, err)
+			require.Len(t, aside, 1)
+			require.Contains(t, log.String(), "moved_to="+aside[0])
+			kept, err := os.ReadFile(aside[0])
+			require.NoError(t, err)
+			require.Equal(t, b, kept, "as it was found")
 		})
 	}
-	wg.Wait()
-	n, _ := table.Get("n")
-	require.Equal(t, 800, n)
+}
+
+func segmentOf(t *testing.T, dir string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "lines-*.log"))
+	require.NoError(t, err)
+	require.Len(t, files, 1)
+	return files[0]
+}
+
+// A kill in the middle of a write leaves the beginning of a record.
+func TestRecordCutShortIsDropped(t *testing.T) {
+	t.Parallel()
+	dir := filled(t)
+	path := segmentOf(t, dir)
+	whole, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for cut := 1; cut < 30; cut += 4 {
+		require.NoError(t, os.WriteFile(path, whole[:len(whole)-cut], 0o600))
+		var out bytes.Buffer
+		s := open(t, dir, &out)
+		log := lines(s)
+		next := log.Last()
+		require.Contains(t, []uint64{298, 299}, next)
+		require.EqualValues(t, next, log.Len())
+		log.Append("next")
+		require.NoError(t, s.Close())
+		require.Empty(t, out.String(), "nothing was lost that had been promised")
+		s = open(t, dir, nil)
+		values, _ := lines(s).Read(next, nil, 0)
+		require.Equal(t, []string{"next"}, values)
+		require.NoError(t, s.Close())
+	}
+}
+
+func TestDamagedSegmentIsMovedAside(t *testing.T) {
+	t.Parallel()
+	for name, damage := range map[string]func([]byte){
+		"value":  func(b []byte) { b[bytes.Index(b, []byte("record 200"))] ^= 1 },
+		"length": func(b []byte) { b[bytes.Index(b, []byte(`"record 200`))-12] ^= 1 },
+		"magic":  func(b []byte) { b[0] ^= 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := filled(t)
+			path := segmentOf(t, dir)
+			b, err := os.ReadFile(path)
+			require.NoError(t, err)
+			damage(b)
+			require.NoError(t, os.WriteFile(path, b, 0o600))
+			var out bytes.Buffer
+			s := open(t, dir, &out)
+			log := lines(s)
+			require.NoError(t, s.Err())
+			if name == "magic" {
+				require.Zero(t, log.Len())
+			} else {
+				require.Equal(t, 200, log.Len())
+			}
+			require.Contains(t, out.String(), "path="+path)
+			aside, err := filepath.Glob(path + ".corrupt-*")
+			require.NoError(t, err)
+			require.Len(t, aside, 1)
+			kept, err := os.ReadFile(aside[0])
+			require.NoError(t, err)
+			require.Equal(t, b, kept, "as it was found")
+			log.Append("goes on")
+			n := log.Len()
+			require.NoError(t, s.Close())
+			require.Equal(t, n, lines(open(t, dir, nil)).Len())
+		})
+	}
+}
+
+func TestOldSegmentsGo(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := open(t, dir, nil)
+	log := lines(s)
+	text := strings.Repeat("x", 1000)
+	for range 5000 { // 5 MB into 1 MiB
+		log.Append(text)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "lines-*.log"))
+	require.NoError(t, err)
+	require.Less(t, len(files), 20)
+	held, _ := log.Read(0, nil, 0)
+	require.NoError(t, s.Close())
+	again, next := lines(open(t, dir, nil)).Read(0, nil, 0)
+	require.Equal(t, len(held), len(again))
+	require.EqualValues(t, 5000, next)
+}
+
+func BenchmarkPut(b *testing.B) {
+	s, err := store.Open(b.TempDir(), nil)
+	require.NoError(b, err)
+	defer s.Close()
+	table := store.NewTable[row](s, "rows", nil)
+	v := row{Name: strings.Repeat("x", 400)}
+	keys := make([]string, 10_000)
+	for i := range keys {
+		keys[i] = strconv.Itoa(i)
+	}
+	b.Run("alone", func(b *testing.B) {
+		for i := range b.N {
+			table.Put(keys[i%len(keys)], v)
+		}
+	})
+	b.Run("together", func(b *testing.B) {
+		b.SetParallelism(16)
+		b.RunParallel(func(p *testing.PB) {
+			for i := 0; p.Next(); i++ {
+				table.Put(keys[i*31%len(keys)], v)
+			}
+		})
+	})
+	log := lines(s)
+	b.Run("append", func(b *testing.B) {
+		for range b.N {
+			log.Append(v.Name)
+		}
+	})
 }

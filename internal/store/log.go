@@ -1,0 +1,163 @@
+package store
+
+import (
+	"sort"
+	"sync"
+)
+
+// LogSpec describes a log.
+type LogSpec[V any] struct {
+	Name string
+	// Count and Bytes bound what is held, the oldest goes first. Cost is what a value counts in Bytes.
+	Count int
+	Bytes int
+	Cost  func(*V) int
+	// Number, where set, writes a value's number into it.
+	Number func(*V, uint64)
+	Codec  Codec[V] // zero is JSON
+}
+
+// Log is a bounded list of values with growing numbers, the first is 1. Values are shared with the log
+// and must not be changed. Its methods may be called concurrently.
+type Log[V any] struct {
+	spec  LogSpec[V]
+	files *segments // nil keeps nothing beyond memory
+
+	mu      sync.Mutex
+	held    ring[entry[V]]
+	last    uint64
+	bytes   int
+	dropped uint64
+}
+
+type entry[V any] struct {
+	number uint64
+	value  V
+}
+
+// NewLog adds a log to s, with what the store's directory holds of it.
+func NewLog[V any](s *Store, spec LogSpec[V]) *Log[V] {
+	if spec.Codec.Encode == nil {
+		spec.Codec = JSON[V]()
+	}
+	l := &Log[V]{spec: spec}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.logs = append(s.logs, l)
+	if s.engine == nil {
+		return l
+	}
+	const parts, least, most = 16, 64 << 10, 4 << 20
+	files, err := s.engine.segments(spec.Name, int64(min(max(spec.Bytes/parts, least), most)))
+	if err == nil {
+		err = files.load(func(number uint64, b []byte) error {
+			v, err := l.spec.Codec.Decode(b)
+			if err == nil {
+				l.hold(number, v)
+			}
+			return err
+		})
+		if n := len(files.list); n > 0 { // an empty segment keeps the number
+			l.last = max(l.last, files.list[n-1].first-1)
+		}
+	}
+	if err != nil {
+		s.errs = append(s.errs, err)
+		return l
+	}
+	l.dropped, l.files = 0, files
+	return l
+}
+
+// Append adds v and returns its number. It is committed then.
+func (l *Log[V]) Append(v V) uint64 {
+	l.mu.Lock()
+	number := l.last + 1
+	if l.spec.Number != nil {
+		l.spec.Number(&v, number)
+	}
+	l.hold(number, v)
+	if l.files == nil {
+		l.mu.Unlock()
+		return number
+	}
+	p := l.files.add(number, func(dst []byte) []byte { return l.spec.Codec.Encode(dst, v) })
+	l.files.floor.Store(l.held.at(0).number)
+	l.mu.Unlock()
+	l.files.settle(p)
+	return number
+}
+
+// hold puts a value behind the others and drops what the limits push out. The caller holds mu.
+func (l *Log[V]) hold(number uint64, v V) {
+	size := l.spec.Cost(&v)
+	for l.held.len() > 0 && (l.held.len() >= l.spec.Count || l.bytes+size > l.spec.Bytes) {
+		l.bytes -= l.spec.Cost(&l.held.at(0).value)
+		l.held.pop()
+		l.dropped++
+	}
+	l.last = number
+	l.held.push(entry[V]{number, v})
+	l.bytes += size
+}
+
+// Read returns the values after number since that match (nil takes all), oldest first, at most limit of
+// them (0 is no limit), and the number to continue after.
+func (l *Log[V]) Read(since uint64, match func(*V) bool, limit int) (values []V, next uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	next = max(since, l.last)
+	first := sort.Search(l.held.len(), func(i int) bool { return l.held.at(i).number > since })
+	for i := first; i < l.held.len(); i++ {
+		e := l.held.at(i)
+		if match != nil && !match(&e.value) {
+			continue
+		}
+		values = append(values, e.value)
+		if limit > 0 && len(values) == limit {
+			return values, e.number
+		}
+	}
+	return values, next
+}
+
+// Last returns the newest number, 0 when there was none yet.
+func (l *Log[V]) Last() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last
+}
+
+// Len returns how many values are held.
+func (l *Log[V]) Len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held.len()
+}
+
+// Dropped returns how many values the limits have pushed out since the start.
+func (l *Log[V]) Dropped() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dropped
+}
+
+// Clear forgets every value. Numbers go on.
+func (l *Log[V]) Clear() {
+	empty := func() uint64 {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.held, l.bytes = ring[entry[V]]{}, 0
+		if l.files != nil {
+			l.files.discard()
+		}
+		return l.last + 1
+	}
+	if l.files == nil {
+		empty()
+		return
+	}
+	l.files.clear(empty)
+}
+
+func (l *Log[V]) probe() Probe { return probeOf(l.spec.Name, l.spec.Codec) }
