@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"io"
 	"net"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -173,4 +175,17 @@ func TestDoorUnknownVendorName(t *testing.T) {
 	send(t, c, rawmqtt.Connect{ClientID: "dev-1", Username: ptr("someone-elses-hub.azure-devices.net/dev-1/?api-version=2021-04-12"), Password: ptr("x")}.Bytes())
 	wantConnack(t, c, 5)
 	refused(t, cloud, "HUB-11/host")
+}
+
+// An HTTPS request that leads nowhere is answered by 404 and explained.
+func TestDoorHTTPSNobodyTakesIt(t *testing.T) {
+	t.Parallel()
+	cloud := fakecloud.Start(t, fakecloud.WithPorts(fakecloud.Ports{HTTPS: []int{0}}))
+	conn := shake(t, cloud, tcp(t, "127.0.0.1", cloud.Ports().HTTPS[0]), "127.0.0.1", via{})
+	_, err := conn.Write([]byte("GET /nothing/of/ours HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"))
+	require.NoError(t, err)
+	answer, err := io.ReadAll(conn)
+	require.NoError(t, err)
+	require.True(t, strings.HasPrefix(string(answer), "HTTP/1.1 404 Not Found\r\n"), "%s", answer)
+	require.Contains(t, refused(t, cloud, "DOOR-5/host").Seen, "/nothing/of/ours")
 }

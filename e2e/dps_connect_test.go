@@ -1,7 +1,7 @@
 package e2e
 
 import (
-	"net"
+	"crypto/tls"
 	"strings"
 	"testing"
 	"time"
@@ -142,12 +142,19 @@ func TestDPSClosesASilentDevice(t *testing.T) {
 func TestDPSWithoutTLS(t *testing.T) {
 	t.Parallel()
 	cloud := fakecloud.Start(t)
-	raw, err := net.Dial("tcp", cloud.MQTTSAddr())
-	require.NoError(t, err)
-	t.Cleanup(func() { raw.Close() })
-	c := rawmqtt.New(raw)
+	c := rawmqtt.New(tcp(t, "127.0.0.1", cloud.Ports().MQTTS))
 	send(t, c, enrollee{id: "plain", token: ptr("x")}.connect().Bytes())
 	wantClosed(t, c)
 	refused(t, cloud, "TLS-4/mqtt")
 	rule.Proves(t, "DPS-5")
+
+	// The port without TLS is not for DPS either.
+	c = rawmqtt.New(tcp(t, "127.0.0.1", cloud.Ports().MQTT))
+	send(t, c, enrollee{id: "plain", token: ptr("x")}.connect().Bytes())
+	wantConnack(t, c, 5)
+	wantClosed(t, c)
+	refused(t, cloud, "DOOR-1/port")
+	client := tls.Client(tcp(t, "127.0.0.1", cloud.Ports().MQTT), clientTLS(t, cloud, "127.0.0.1", via{}))
+	require.Error(t, client.Handshake())
+	refused(t, cloud, "TLS-9/plain")
 }
