@@ -28,6 +28,7 @@ type envFlags struct {
 func (f *envFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.target, "for", "", strings.Join(targets, ", "))
+	offer(cmd, "for", targets...)
 	flags.StringVar(&f.caFile, "ca-file", "", "write the server root to this file and use it")
 }
 

@@ -56,6 +56,7 @@ func (a *app) eventsCommand() *cobra.Command {
 	flags.StringVar(&f.wait, "wait", "", "wait so long (5s) until --count events match; exit code 1 if they do not")
 	flags.IntVar(&f.count, "count", 0, "events to wait for (default 1)")
 	flags.StringVar(&f.as, "as", "text", "text, json, mermaid or mosquitto")
+	offer(cmd, "as", "text", "json", "mermaid", "mosquitto")
 	return cmd
 }
 

@@ -56,6 +56,7 @@ func (a *app) hostsCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&format, "format", "hosts", "hosts, compose, github, gitlab or k8s")
+	offer(cmd, "format", "hosts", "compose", "github", "gitlab", "k8s")
 	cmd.Flags().StringVar(&address, "address", "", "where fakecloud is (default 127.0.0.1)")
 	cmd.Flags().BoolVar(&remove, "remove", false, "print the command that takes the lines out again")
 	return cmd

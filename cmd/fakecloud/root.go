@@ -71,6 +71,7 @@ func (a *app) root() *cobra.Command {
   fakecloud device azure               # in a second terminal: one device, from DPS to telemetry
   fakecloud events -f                  # what happens on the wire
   fakecloud explain --last             # why a client was refused`,
+		Version:       buildVersion(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -78,6 +79,7 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.SetFlagErrorFunc(flagError)
+	root.SetVersionTemplate(versionLine())
 	root.PersistentFlags().StringVar(&a.adminURL, "admin", a.env("FAKECLOUD_ADMIN"),
 		"`URL` of the running instance's admin API (env FAKECLOUD_ADMIN; default "+defaultAdmin+")")
 	root.AddCommand(a.commands()...)

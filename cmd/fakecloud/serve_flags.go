@@ -76,7 +76,7 @@ func (f *serveFlags) resolve(cmd *cobra.Command, env func(string) string, w *wor
 	}
 	var errs []error
 	cmd.LocalNonPersistentFlags().VisitAll(func(flag *pflag.Flag) {
-		if flag.Changed || flag.Name == "config" || flag.Name == "help" {
+		if flag.Changed || flag.Name == "config" || flag.Name == "help" || flag.Name == "version" {
 			return
 		}
 		name := "FAKECLOUD_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))

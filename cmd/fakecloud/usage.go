@@ -69,6 +69,13 @@ func oneOf(flag, value string, legal ...string) error {
 	return usagef("--%s is one of %s", flag, strings.Join(legal, ", "))
 }
 
+// offer makes shell completion offer the values of a flag.
+func offer(cmd *cobra.Command, flag string, values ...string) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // a flag of ours that is not there
+	}
+}
+
 // colours reports whether w is a terminal that wants colours (https://no-color.org).
 func (a *app) colours(w io.Writer) bool {
 	f, ok := w.(*os.File)
