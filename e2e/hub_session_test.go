@@ -223,6 +223,17 @@ func TestHubWillByKindOfEnd(t *testing.T) {
 	}
 }
 
+// A hub that ends the connection itself delivers the will as well.
+func TestHubWillOfDisabledDevice(t *testing.T) {
+	t.Parallel()
+	cloud := startContoso(t)
+	conn := signIn(t, cloud, will(eventsDev01, "bye"))
+	patch(t, cloud, "azure: {hubs: [{name: contoso, devices: [{deviceId: dev-01, status: disabled}]}]}")
+	wantClosed(t, conn)
+	require.Equal(t, "Will", telemetry(t, cloud, "dev-01", 1)[0].Properties["iothub-MessageType"])
+	rule.Proves(t, "HUB-26")
+}
+
 func TestHubWillRefused(t *testing.T) {
 	t.Parallel()
 	for topic, id := range map[string]rule.ID{
@@ -331,5 +342,20 @@ func TestHubKeptSession(t *testing.T) {
 	conn = signIn(t, cloud, dev01())
 	send(t, conn, rawmqtt.Publish("$iothub/twin/GET/?$rid=2", "", 0, 0, false))
 	wantAlive(t, conn) // nothing came before the PINGRESP
+	signIn(t, cloud, kept)
+}
+
+// A device that was deleted and made again has no session left.
+func TestHubKeptSessionOfFormerDevice(t *testing.T) {
+	t.Parallel()
+	cloud := startContoso(t)
+	kept := dev01()
+	kept.Keep = true
+	conn := signIn(t, cloud, kept)
+	send(t, conn, rawmqtt.Subscribe(1, 1, "$iothub/twin/res/#"))
+	wantBytes(t, conn, 0x90, 0x03, 0x00, 0x01, 0x01)
+	require.NoError(t, cloud.Plane().Devices.Delete("iothub", contosoHost, "dev-01"))
+	wantClosed(t, conn)
+	patch(t, cloud, contoso)
 	signIn(t, cloud, kept)
 }
