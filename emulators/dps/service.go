@@ -43,9 +43,9 @@ type Service struct {
 	operations    *store.Table[operations]
 }
 
-// New returns a Service without instances; its state lives in cfg.Store.
+// New returns a Service with the instances that cfg.Store holds.
 func New(cfg Config) *Service {
-	return &Service{
+	s := &Service{
 		Config:        cfg,
 		instances:     store.NewTable(cfg.Store, "dps.instances", Instance.clone),
 		scopes:        store.NewTable[string](cfg.Store, "dps.scopes", nil),
@@ -55,6 +55,8 @@ func New(cfg Config) *Service {
 		registrations: store.NewTable[Registration](cfg.Store, "dps.registrations", nil),
 		operations:    store.NewTable(cfg.Store, "dps.operations", operations.clone),
 	}
+	s.recover()
+	return s
 }
 
 // key is a record's key: ids are compared without case (concepts-service.md).

@@ -21,6 +21,7 @@ const (
 	maxC2DTTL        = 48 * time.Hour
 	CodeQueueFull    = 403004
 	maxFeedbackCount = 10_000
+	maxFeedbackBytes = 8 << 20
 )
 
 // Ack says which outcomes of a message its sender wants to hear of.
@@ -367,13 +368,11 @@ func (s *Service) armC2D(box mailbox, m C2DMessage, ttl time.Duration) {
 // feedBack records what became of a message. The caller holds c2dMu.
 func (s *Service) feedBack(box mailbox, m C2DMessage, o Outcome) {
 	d, _ := s.devices.Get(key(box.hub, box.device))
-	s.feedbackLast++
-	s.feedback = append(s.feedback, Feedback{Hub: box.hub, Seq: s.feedbackLast, OriginalMessageID: m.MessageID,
-		EnqueuedTimeUTC: s.clock.Wall().UTC(), StatusCode: o, Description: string(o), DeviceID: box.device, DeviceGenerationID: d.GenerationID})
-	if n := len(s.feedback); n > maxFeedbackCount {
-		s.feedback = slices.Delete(s.feedback, 0, n-maxFeedbackCount)
-	}
+	s.feedback.Append(Feedback{Hub: box.hub, OriginalMessageID: m.MessageID, EnqueuedTimeUTC: s.clock.Wall().UTC(),
+		StatusCode: o, Description: string(o), DeviceID: box.device, DeviceGenerationID: d.GenerationID})
 }
+
+func (f *Feedback) cost() int { return 256 + len(f.OriginalMessageID) + len(f.DeviceID) }
 
 // Feedback returns a hub's feedback after the sequence number since, oldest first.
 func (s *Service) Feedback(hub string, since uint64) []Feedback {
@@ -381,14 +380,7 @@ func (s *Service) Feedback(hub string, since uint64) []Feedback {
 	if err != nil {
 		return nil
 	}
-	s.c2dMu.Lock()
-	defer s.c2dMu.Unlock()
-	var all []Feedback
-	for _, f := range s.feedback {
-		if f.Hub == h.Host && f.Seq > since {
-			all = append(all, f)
-		}
-	}
+	all, _ := s.feedback.Read(since, func(f *Feedback) bool { return f.Hub == h.Host }, 0)
 	return all
 }
 

@@ -36,10 +36,17 @@ type world struct {
 // newWorld has the hub contoso with the SAS device dev-01 and its module mod-a.
 func newWorld(t testing.TB) *world {
 	t.Helper()
+	return newWorldWith(t, Config{})
+}
+
+// newWorldWith has the given limits.
+func newWorldWith(t testing.TB, config Config) *world {
+	t.Helper()
 	c := clock.New()
 	j := journal.New(c, rule.NewTable(Rules), journal.Options{})
 	w := &world{clock: c, journal: j, store: store.New()}
-	w.Service = New(Config{Clock: c, IDs: ids.New(1), Journal: j, Store: w.store})
+	config.Clock, config.IDs, config.Journal, config.Store = c, ids.New(1), j, w.store
+	w.Service = New(config)
 	policies := DefaultPolicies()
 	for i := range policies {
 		policies[i].PrimaryKey, policies[i].SecondaryKey = demoKey, otherKey

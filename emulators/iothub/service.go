@@ -53,14 +53,13 @@ type Service struct {
 	c2d      *store.Table[c2dQueue]
 	assigned *store.Table[string] // device id -> hub, as DPS assigned it last
 
-	telemetry    telemetryLog
+	telemetry    *store.Log[Message]
 	lastEnqueued atomic.Pointer[enqueued]
 	calls        calls
 
-	c2dMu        sync.Mutex // guards the queues, what sessions were sent of them, and what follows
-	c2dTimers    map[string]clock.Timer
-	feedback     []Feedback
-	feedbackLast uint64
+	c2dMu     sync.Mutex // guards the queues, what sessions were sent of them, and what follows
+	c2dTimers map[string]clock.Timer
+	feedback  *store.Log[Feedback]
 
 	notify sync.Mutex // held over a change of desired properties and its delivery
 
@@ -69,22 +68,25 @@ type Service struct {
 	live  map[string]*Session
 }
 
-// New returns a service without hubs.
+// New returns a service with the hubs that its store holds.
 func New(c Config) *Service {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Service{
 		clock: c.Clock, ids: c.IDs, journal: c.Journal, store: c.Store, log: c.Log,
-		hubs:     store.NewTable(c.Store, "iothub.hubs", Hub.clone),
-		devices:  store.NewTable(c.Store, "iothub.devices", Device.clone),
-		modules:  store.NewTable(c.Store, "iothub.modules", Module.clone),
-		twins:    store.NewTable(c.Store, "iothub.twins", Twin.clone),
-		c2d:      store.NewTable(c.Store, "iothub.c2d", c2dQueue.clone),
-		assigned: store.NewTable[string](c.Store, "iothub.assigned", nil),
-		live:     map[string]*Session{},
+		hubs:      store.NewTable(c.Store, "iothub.hubs", Hub.clone, keptHub()),
+		devices:   store.NewTable(c.Store, "iothub.devices", Device.clone, keptDevice()),
+		modules:   store.NewTable(c.Store, "iothub.modules", Module.clone),
+		twins:     store.NewTable(c.Store, "iothub.twins", Twin.clone),
+		c2d:       store.NewTable(c.Store, "iothub.c2d", c2dQueue.clone),
+		assigned:  store.NewTable[string](c.Store, "iothub.assigned", nil),
+		telemetry: store.NewLog(c.Store, telemetryLog(c)),
+		feedback: store.NewLog(c.Store, store.LogSpec[Feedback]{Name: "iothub.feedback", Count: maxFeedbackCount, Bytes: maxFeedbackBytes,
+			Cost: (*Feedback).cost, Number: func(f *Feedback, n uint64) { f.Seq = n }, Codec: keptFeedback()}),
+		live: map[string]*Session{},
 	}
-	s.telemetry.limit(c.TelemetryMessages, c.TelemetryBytes)
+	s.recover()
 	return s
 }
 

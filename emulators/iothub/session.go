@@ -218,13 +218,14 @@ func (s *Service) Reset(cause error) {
 		c.state.Store(void)
 		c.cut(cause)
 	}
-	s.telemetry.clear()
+	s.telemetry.Clear()
+	s.feedback.Clear()
 	s.c2dMu.Lock()
 	defer s.c2dMu.Unlock()
 	for _, t := range s.c2dTimers {
 		t.Stop()
 	}
-	s.c2dTimers, s.feedback = nil, nil
+	s.c2dTimers = nil
 }
 
 // session returns the live session of an identity, nil when it is not connected.
@@ -247,17 +248,18 @@ func (s *Service) Connection(hub, id string) (conn uint64, ok bool) {
 	return 0, false
 }
 
-// setState records the connection state of an identity; one that is gone is left alone.
+// setState records the connection state of an identity; one that is gone is left alone. No connection
+// outlives the process, so nothing waits for the record.
 func (s *Service) setState(id Identity, state string) {
 	now := s.clock.Wall().UTC()
 	if id.ModuleID != "" {
-		_, _ = s.modules.Update(key(id.Hub, id.DeviceID, id.ModuleID), func(m Module) (Module, error) {
+		_, _ = s.modules.Touch(key(id.Hub, id.DeviceID, id.ModuleID), func(m Module) (Module, error) {
 			m.ConnectionState, m.ConnectionStateUpdatedTime, m.LastActivityTime = state, now, now
 			return m, nil
 		})
 		return
 	}
-	_, _ = s.devices.Update(key(id.Hub, id.DeviceID), func(d Device) (Device, error) {
+	_, _ = s.devices.Touch(key(id.Hub, id.DeviceID), func(d Device) (Device, error) {
 		d.ConnectionState, d.ConnectionStateUpdatedTime, d.LastActivityTime = state, now, now
 		return d, nil
 	})

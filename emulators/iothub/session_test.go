@@ -212,8 +212,7 @@ func TestTelemetrySize(t *testing.T) {
 
 func TestTelemetryIsBounded(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.Service.telemetry.limit(3, 0)
+	w := newWorldWith(t, Config{TelemetryMessages: 3, TelemetryBytes: 10_000})
 	s, _ := w.open(t, "", Origin{})
 	for i := range 5000 {
 		require.Nil(t, s.Telemetry(t.Context(), D2C{Body: []byte{byte(i)}}))
@@ -228,7 +227,6 @@ func TestTelemetryIsBounded(t *testing.T) {
 	messages, next = w.Telemetry(contoso, "nobody", 0, 0)
 	require.Empty(t, messages)
 	require.EqualValues(t, 5000, next)
-	w.Service.telemetry.limit(0, 10_000)
 	require.Nil(t, s.Telemetry(t.Context(), D2C{Body: []byte(strings.Repeat("x", 9000))}))
 	messages, _ = w.Telemetry(contoso, "", 0, 0)
 	require.Len(t, messages, 1)

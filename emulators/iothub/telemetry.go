@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"sync"
 	"time"
 
 	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/rule"
+	"github.com/fakecloud/fakecloud/internal/store"
 )
 
 // Property is a named value of a message.
@@ -100,7 +100,7 @@ func (c *Session) Telemetry(_ context.Context, m D2C) *rule.Refusal {
 		maps.Copy(shown, msg.Properties)
 		maps.Copy(shown, msg.System)
 	}
-	c.svc.telemetry.append(msg)
+	c.svc.telemetry.Append(msg)
 	e := c.Event(journal.Telemetry)
 	e.Payload, e.Properties = m.Body, shown
 	c.svc.journal.Append(e)
@@ -155,42 +155,30 @@ func (s *Service) Telemetry(hub, device string, since uint64, limit int) (messag
 	if err != nil {
 		return nil, since
 	}
-	return s.telemetry.read(h.Host, device, since, limit)
+	return s.telemetry.Read(since, func(m *Message) bool {
+		return m.Hub == h.Host && (device == "" || m.DeviceID == device)
+	}, limit)
 }
 
 // TelemetryDropped returns how many messages the limits have pushed out.
-func (s *Service) TelemetryDropped() uint64 {
-	s.telemetry.mu.Lock()
-	defer s.telemetry.mu.Unlock()
-	return s.telemetry.dropped
-}
+func (s *Service) TelemetryDropped() uint64 { return s.telemetry.Dropped() }
 
-// telemetryLog is a bounded log of messages.
-type telemetryLog struct {
-	mu       sync.Mutex
-	maxCount int
-	maxBytes int
-	messages []Message // messages[head:] are held, oldest first
-	head     int
-	last     uint64
-	bytes    int
-	dropped  uint64
-}
-
-// The log's default limits.
+// The telemetry log's default limits.
 const (
 	defaultMessages = 100_000
 	defaultBytes    = 64 << 20
 )
 
-func (l *telemetryLog) limit(count, bytes int) {
-	if count <= 0 {
-		count = defaultMessages
+func telemetryLog(c Config) store.LogSpec[Message] {
+	spec := store.LogSpec[Message]{Name: "iothub.telemetry", Count: c.TelemetryMessages, Bytes: c.TelemetryBytes, Cost: (*Message).cost,
+		Number: func(m *Message, n uint64) { m.Seq = n }, Codec: keptMessage()}
+	if spec.Count <= 0 {
+		spec.Count = defaultMessages
 	}
-	if bytes <= 0 {
-		bytes = defaultBytes
+	if spec.Bytes <= 0 {
+		spec.Bytes = defaultBytes
 	}
-	l.maxCount, l.maxBytes = count, bytes
+	return spec
 }
 
 // messageOverhead is what a message costs beside body and properties.
@@ -202,56 +190,4 @@ func (m *Message) cost() int {
 		n += len(k) + len(v) + 32
 	}
 	return n
-}
-
-func (l *telemetryLog) append(m Message) {
-	size := m.cost()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for len(l.messages) > l.head && (len(l.messages)-l.head >= l.maxCount || l.bytes+size > l.maxBytes) {
-		l.dropOldest()
-	}
-	l.last++
-	m.Seq = l.last
-	l.messages = append(l.messages, m)
-	l.bytes += size
-}
-
-// dropOldest forgets one message; its place comes back when half of the slice is free. The caller holds mu.
-func (l *telemetryLog) dropOldest() {
-	l.bytes -= l.messages[l.head].cost()
-	l.messages[l.head] = Message{}
-	l.head++
-	l.dropped++
-	if l.head >= 1024 && l.head*2 >= len(l.messages) {
-		n := copy(l.messages, l.messages[l.head:])
-		clear(l.messages[n:])
-		l.messages, l.head = l.messages[:n], 0
-	}
-}
-
-func (l *telemetryLog) read(hub, device string, since uint64, limit int) (messages []Message, next uint64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	next = max(since, l.last)
-	held := l.messages[l.head:]
-	if len(held) > 0 && since >= held[0].Seq {
-		held = held[min(since-held[0].Seq+1, uint64(len(held))):]
-	}
-	for _, m := range held {
-		if m.Hub != hub || device != "" && m.DeviceID != device {
-			continue
-		}
-		messages = append(messages, m)
-		if limit > 0 && len(messages) == limit {
-			return messages, m.Seq
-		}
-	}
-	return messages, next
-}
-
-func (l *telemetryLog) clear() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.messages, l.head, l.bytes = nil, 0, 0
 }

@@ -53,6 +53,9 @@ func NewLog[V any](s *Store, spec LogSpec[V]) *Log[V] {
 		err = files.load(func(number uint64, b []byte) error {
 			v, err := l.spec.Codec.Decode(b)
 			if err == nil {
+				if spec.Number != nil {
+					spec.Number(&v, number)
+				}
 				l.hold(number, v)
 			}
 			return err
