@@ -175,6 +175,15 @@ func TestDoorUnknownVendorName(t *testing.T) {
 	send(t, c, rawmqtt.Connect{ClientID: "dev-1", Username: ptr("someone-elses-hub.azure-devices.net/dev-1/?api-version=2021-04-12"), Password: ptr("x")}.Bytes())
 	wantConnack(t, c, 5)
 	refused(t, cloud, "HUB-11/host")
+
+	// A name that tells the platform settles that: a DPS username at a hub is the hub's to refuse.
+	c = dial(t, cloud, via{name: demoHub, cert: v.cert})
+	send(t, c, enrollee{id: "dev-1"}.connect().Bytes())
+	wantConnack(t, c, 5)
+	wantClosed(t, c)
+	e := refused(t, cloud, "HUB-11/username")
+	require.Contains(t, e.Detail, "Device Provisioning Service")
+	require.Contains(t, e.Expected, "/dev-1/?api-version=")
 }
 
 // An HTTPS request that leads nowhere is answered by 404 and explained.

@@ -31,6 +31,9 @@ func (h *Head) readUsername(c *broker.Connect) (azure.HubUsername, *rule.Refusal
 			return form, nil
 		}
 	}
+	if _, provisioning := azure.ClaimsDPS(c.Username); provisioning {
+		return refuse("this is a username for the Device Provisioning Service, and it came to a hub")
+	}
 	detail := fmt.Sprintf("the client id is %s, the username names %s", shown(c.ClientID), shown(u.ClientID()))
 	switch {
 	case c.ClientID == "":
