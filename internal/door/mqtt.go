@@ -9,44 +9,50 @@ import (
 	"os"
 	"time"
 
+	"github.com/fakecloud/fakecloud/internal/broker"
 	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/rule"
 )
 
-// serveMQTT reads the first packet from conn, finds the platform and lets it serve the connection. state
-// is nil on plain TCP.
+// serveMQTT serves a connection that speaks MQTT by itself. state is nil on plain TCP.
 func (d *Door) serveMQTT(s *sock, conn net.Conn, state *tls.ConnectionState) {
 	if state == nil {
 		s.peer = d.peer(s, nil)
 	}
+	h := Hello{Port: s.port, Name: wanted(s.peer.SNI, s.dialled), Certificates: s.peer.Certificates, Hosts: s.peer.Hosts}
+	if state != nil {
+		h.ALPN = state.NegotiatedProtocol
+	}
+	d.serveStream(s, conn, func() { d.hangUp(s, conn) }, h, s.peer)
+}
+
+// serveStream reads the first packet from conn, finds the platform by it and by h, and lets it serve the
+// connection. hangUp ends a refused one.
+func (d *Door) serveStream(s *sock, conn net.Conn, hangUp func(), h Hello, peer broker.Peer) {
 	_ = s.SetDeadline(time.Now().Add(d.timeouts.Connect))
 	c, raw, err := readConnect(conn)
 	if err != nil {
 		d.refuse(s, d.firstPacketRefusal(s, err, raw), "")
-		d.hangUp(s, conn)
+		hangUp()
 		return
 	}
-	h := Hello{Port: s.port, Name: wanted(s.peer.SNI, s.dialled), Level: c.level, ClientID: c.clientID,
-		Username: c.username, HasUsername: c.hasUsername, Certificates: s.peer.Certificates, Hosts: s.peer.Hosts}
-	if state != nil {
-		h.ALPN = state.NegotiatedProtocol
-	}
+	h.Level, h.ClientID, h.Username, h.HasUsername = c.level, c.clientID, c.username, c.hasUsername
 	to := route(h, &d.table)
 	if to.refusal != nil {
 		d.refuse(s, to.refusal, shown(c.clientID))
 		_ = s.SetWriteDeadline(time.Now().Add(d.timeouts.Write))
 		_, _ = conn.Write(notAuthorized(c.level))
-		d.hangUp(s, conn)
+		hangUp()
 		return
 	}
-	s.peer.Endpoint = to.endpoint
+	peer.Endpoint = to.endpoint
 	s.handedOver.Store(true)
 	if d.stopped() {
 		_ = s.Close() // Stop may have looked at it a moment too early
 		return
 	}
 	_ = s.SetDeadline(time.Time{})
-	_ = to.platform.MQTT.Serve(&replayed{Conn: conn, ahead: raw}, s.peer) // the server journals how it ends
+	_ = to.platform.MQTT.Serve(&replayed{Conn: conn, ahead: raw}, peer) // the server journals how it ends
 	_ = s.Close()
 }
 

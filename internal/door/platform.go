@@ -49,6 +49,9 @@ type Platform struct {
 	MQTT MQTTServer
 	// HTTP serves HTTPS requests; PeerOf tells it who asks. Nil: the platform has none.
 	HTTP http.Handler
+	// WebSocket says whether MQTT over WebSocket is spoken at a path; the door upgrades and routes such a
+	// stream by its CONNECT, as on the MQTT port. Nil: nowhere. Other upgrades go to HTTP.
+	WebSocket func(path string) bool
 	// Plain is whether the platform also speaks MQTT without TLS.
 	Plain bool
 	// MinTLS is the oldest TLS version it accepts by its own host names; 0 is TLS 1.2.

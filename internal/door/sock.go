@@ -38,6 +38,9 @@ type offer struct {
 	refused  error // why there is no certificate for name
 }
 
+// NetConn returns the connection below, as tls.Conn does.
+func (s *sock) NetConn() net.Conn { return s.Conn }
+
 // Read implements net.Conn.
 func (s *sock) Read(b []byte) (int, error) {
 	if len(s.prefix) > 0 {
@@ -108,6 +111,9 @@ type replayed struct {
 	net.Conn
 	ahead []byte
 }
+
+// NetConn returns the connection below, as tls.Conn does.
+func (r *replayed) NetConn() net.Conn { return r.Conn }
 
 // Read implements net.Conn.
 func (r *replayed) Read(b []byte) (int, error) {

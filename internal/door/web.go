@@ -24,6 +24,7 @@ type contextKey struct{}
 // visit is one request's connection and instance.
 type visit struct {
 	sock     *sock
+	tls      *tls.Conn
 	endpoint string
 }
 
@@ -57,7 +58,8 @@ func (d *Door) newWeb() *http.Server {
 			}
 		},
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
-			return context.WithValue(ctx, contextKey{}, visit{sock: conn.(*tls.Conn).NetConn().(*sock)})
+			secure := conn.(*tls.Conn)
+			return context.WithValue(ctx, contextKey{}, visit{sock: secure.NetConn().(*sock), tls: secure})
 		},
 	}
 }
@@ -69,6 +71,10 @@ func (d *Door) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		Certificates: v.sock.peer.Certificates, Hosts: v.sock.peer.Hosts}
 	if host := hostName(r.Host); d.table.hosts.Lookup(host).Platform != "" || h.Name == "" {
 		h.Name = host
+	}
+	if isUpgrade(r) && d.speaksMQTT(h) {
+		d.serveWebSocket(w, r, v, h)
+		return
 	}
 	to := route(h, &d.table)
 	if to.refusal != nil {

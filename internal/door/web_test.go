@@ -117,11 +117,16 @@ func streams(c *cloud) http.Handler {
 // upgrade sends a WebSocket handshake by hand.
 func (r *rig) upgrade(conn net.Conn, subprotocol string) (*bufio.Reader, *http.Response) {
 	r.t.Helper()
+	return r.upgradeAt(conn, hubName, subprotocol)
+}
+
+func (r *rig) upgradeAt(conn net.Conn, host, subprotocol string) (*bufio.Reader, *http.Response) {
+	r.t.Helper()
 	protocol := ""
 	if subprotocol != "" {
 		protocol = "Sec-WebSocket-Protocol: " + subprotocol + "\r\n"
 	}
-	_, err := io.WriteString(conn, "GET /$iothub/websocket HTTP/1.1\r\nHost: "+hubName+"\r\nConnection: Upgrade\r\n"+
+	_, err := io.WriteString(conn, "GET /$iothub/websocket HTTP/1.1\r\nHost: "+host+"\r\nConnection: Upgrade\r\n"+
 		"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"+protocol+"\r\n")
 	require.NoError(r.t, err)
 	in := bufio.NewReader(conn)

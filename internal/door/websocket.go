@@ -12,6 +12,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/fakecloud/fakecloud/internal/broker"
+	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/rule"
 )
 
@@ -49,6 +50,44 @@ func Upgrade(w http.ResponseWriter, r *http.Request, limit int64, subprotocols .
 	return &stream{Conn: conn, ws: ws}, peer, nil
 }
 
+// maxFrame is the largest WebSocket message of an MQTT stream: above every platform's largest packet, so
+// that the platform's own rule fires first.
+const maxFrame = 2 << 20
+
+func isUpgrade(r *http.Request) bool { return strings.EqualFold(r.Header.Get("Upgrade"), "websocket") }
+
+// speaksMQTT reports whether the platform that the name tells, or else any, speaks MQTT over WebSocket at
+// the request's path.
+func (d *Door) speaksMQTT(h Hello) bool {
+	name, _ := fixed(&h, &d.table)
+	return slices.ContainsFunc(d.table.platforms, func(p Platform) bool {
+		return (name == "" || p.Name == name) && p.MQTT != nil && p.WebSocket != nil && p.WebSocket(h.Path)
+	})
+}
+
+// serveWebSocket upgrades a request and serves its MQTT stream until it ends.
+func (d *Door) serveWebSocket(w http.ResponseWriter, r *http.Request, v visit, h Hello) {
+	conn, peer, err := Upgrade(w, r, maxFrame, "mqtt")
+	if err != nil {
+		return
+	}
+	d.socks.Lock()
+	if d.stopping {
+		d.socks.Unlock()
+		_ = conn.Close()
+		return
+	}
+	d.running.Add(1)
+	v.sock.handedOver.Store(false) // until its CONNECT is routed
+	d.socks.Unlock()
+	defer d.running.Done()
+	e := d.event(v.sock)
+	e.Kind, e.Dir, e.Topic, e.Detail = journal.WS, journal.In, h.Path, "MQTT over WebSocket"
+	d.journal.Append(e)
+	d.serveStream(v.sock, conn, func() { d.hangUp(v.sock, v.tls) }, h, peer)
+	_ = conn.Close()
+}
+
 // stream is a WebSocket as a connection.
 type stream struct {
 	net.Conn
@@ -64,7 +103,7 @@ func (s *stream) Close() error {
 
 // upgradeRefusal checks what the WebSocket library would let pass or explain less well.
 func upgradeRefusal(r *http.Request, subprotocols []string) *rule.Refusal {
-	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+	if !isUpgrade(r) {
 		return &rule.Refusal{Rule: "DOOR-7/handshake", Code: http.StatusUpgradeRequired,
 			Detail: "this path speaks WebSocket only", Seen: r.Method + " " + shown(r.URL.Path),
 			Expected: "the headers Connection: Upgrade and Upgrade: websocket"}

@@ -1,0 +1,91 @@
+package door
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fakecloud/fakecloud/internal/journal"
+)
+
+// spoken lets both platforms of the rig speak MQTT over WebSocket at the hub's path.
+func spoken(c *Config) {
+	for i := range c.Platforms {
+		c.Platforms[i].WebSocket = func(path string) bool { return path == "/$iothub/websocket" }
+	}
+}
+
+// A WebSocket's stream is routed by its CONNECT where the name does not tell.
+func TestWebSocketIsRoutedByItsConnect(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, spoken)
+	for user, to := range map[string]*cloud{hubUser: r.hub, "0ne00FAKE01/registrations/d/api-version=2019-03-31": r.dps} {
+		conn := r.mustTLS(r.Ports().HTTPS[0], "", nil)
+		in, answer := r.upgradeAt(conn, "127.0.0.1", "mqtt")
+		require.Equal(t, http.StatusSwitchingProtocols, answer.StatusCode)
+		_, err := conn.Write(frame(2, connectPacket("dev-01", user)))
+		require.NoError(t, err)
+		got := make([]byte, 2+len(connack))
+		_, err = io.ReadFull(in, got)
+		require.NoError(t, err)
+		require.Equal(t, append([]byte{0x82, byte(len(connack))}, connack...), got)
+		v := <-to.visits
+		require.NotEmpty(t, v.peer.Endpoint)
+		require.Equal(t, "wss", v.peer.Transport)
+		e := r.event(journal.WS, "")
+		require.Equal(t, "/$iothub/websocket", e.Topic)
+	}
+}
+
+func TestWebSocketThatNobodyClaims(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, spoken)
+	conn := r.mustTLS(r.Ports().HTTPS[0], "", nil)
+	in, answer := r.upgradeAt(conn, "127.0.0.1", "mqtt")
+	require.Equal(t, http.StatusSwitchingProtocols, answer.StatusCode)
+	_, err := conn.Write(frame(2, connectPacket("dev-01", "nobody")))
+	require.NoError(t, err)
+	got, err := io.ReadAll(in)
+	require.NoError(t, err)
+	require.Equal(t, []byte{0x82, 4, 0x20, 2, 0, 5}, got, "CONNACK 5, then the end")
+	r.refused("DOOR-1/nobody")
+}
+
+func TestWebSocketWithoutAConnect(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, spoken, func(c *Config) { c.Timeouts.Connect = 30 * time.Millisecond })
+	conn := r.mustTLS(r.Ports().HTTPS[0], hubName, nil)
+	in, answer := r.upgrade(conn, "mqtt")
+	require.Equal(t, http.StatusSwitchingProtocols, answer.StatusCode)
+	_, err := io.ReadAll(in)
+	require.NoError(t, err)
+	r.refused("DOOR-2/timeout")
+}
+
+// An upgrade at another path is an HTTP request like any other.
+func TestWebSocketAtAnotherPath(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(c *Config) { c.Platforms[1].WebSocket = func(string) bool { return false } })
+	conn := r.mustTLS(r.Ports().HTTPS[0], hubName, nil)
+	_, answer := r.upgrade(conn, "mqtt")
+	require.Equal(t, http.StatusOK, answer.StatusCode)
+	require.Equal(t, hubName, answer.Header.Get("Endpoint"))
+}
+
+func TestStopEndsAWebSocketBeforeItsConnect(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, spoken)
+	conn := r.mustTLS(r.Ports().HTTPS[0], hubName, nil)
+	in, answer := r.upgrade(conn, "mqtt")
+	require.Equal(t, http.StatusSwitchingProtocols, answer.StatusCode)
+	r.event(journal.WS, "")
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	require.NoError(t, r.Door.Close(ctx))
+	rest, _ := io.ReadAll(in) // the end may be a reset
+	require.Empty(t, rest)
+}
