@@ -16,6 +16,7 @@ import (
 	"github.com/fakecloud/fakecloud/internal/broker"
 	"github.com/fakecloud/fakecloud/internal/clock"
 	"github.com/fakecloud/fakecloud/internal/door"
+	"github.com/fakecloud/fakecloud/internal/fault"
 	"github.com/fakecloud/fakecloud/internal/hosts"
 	"github.com/fakecloud/fakecloud/internal/ids"
 	"github.com/fakecloud/fakecloud/internal/journal"
@@ -32,6 +33,7 @@ type Cloud struct {
 	clock   *clock.Control
 	rules   *rule.Table
 	journal *journal.Journal
+	faults  *fault.Set
 	hosts   *hosts.Table
 	pki     *pki.Authority
 	cores   platforms
@@ -73,6 +75,7 @@ func Open(ctx context.Context, config Config) (*Cloud, error) {
 	c := &Cloud{config: config, clock: clock.New(), rules: Rules(), hosts: hosts.New()}
 	c.seed = seedOf(config)
 	c.journal = journal.New(c.clock, c.rules, journal.Options{})
+	c.faults = fault.New(c.journal, ids.New(c.seed+1))
 	first, err := world.Load(config.World, config.WorldFiles...)
 	if err != nil {
 		return nil, err
@@ -117,15 +120,15 @@ func (c *Cloud) openPKI(w *world.World) error {
 // newCores makes the platforms' cores on a store of their own.
 func (c *Cloud) newCores(j *journal.Journal) platforms {
 	state, source := store.New(), ids.New(c.seed)
-	hub := iothub.New(iothub.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log})
+	hub := iothub.New(iothub.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log, Faults: c.faults})
 	registrar := dps.New(dps.Config{Clock: c.clock, IDs: source, Journal: j, Store: state,
-		Allocator: allocator{hub}, Log: c.config.Log})
+		Allocator: allocator{hub}, Log: c.config.Log, Faults: c.faults})
 	return platforms{hub: hub, dps: registrar}
 }
 
 // listen starts the platforms' servers and opens the door in front of them.
 func (c *Cloud) listen() error {
-	base := broker.Config{Journal: c.journal, Clock: c.clock, Log: c.config.Log}
+	base := broker.Config{Journal: c.journal, Clock: c.clock, Log: c.config.Log, Faults: c.faults}
 	registrar := dpsmqtt.New(c.cores.dps)
 	forDPS := base
 	forDPS.Platform, forDPS.Head, forDPS.Levels = dps.Platform, registrar, dpsmqtt.Levels

@@ -14,6 +14,7 @@ func (a *app) commands() []*cobra.Command {
 		a.pkiCommand(),
 		a.devicesCommand(),
 		a.clockCommand(),
+		a.faultCommand(),
 		a.addCommand(),
 		a.worldCommand(),
 		a.hostsCommand(),

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/fakecloud/fakecloud/internal/fault"
 	"github.com/fakecloud/fakecloud/internal/rule"
 	"github.com/fakecloud/fakecloud/internal/wire/azure"
 )
@@ -43,6 +44,7 @@ type Answer struct {
 	Status     int    // 200, 202 or an error's status
 	RetryAfter int    // seconds, 0 for none
 	Body       []byte // JSON
+	Lost       bool   // a fault: the device gets no answer at all
 	// Refusal says why the device did not get what it asked for: with every error, and with the final
 	// poll of a registration that failed or is disabled. Else nil. The head journals it.
 	Refusal *rule.Refusal
@@ -51,6 +53,9 @@ type Answer struct {
 // Register starts the provisioning of the caller: it attests, assigns a hub, records the registration
 // and answers 202 with a new operation. The outcome is told by Poll.
 func (x *Session) Register(ctx context.Context, body []byte) Answer {
+	if out, hit := x.broken(fault.DPSRegister); hit {
+		return out
+	}
 	s, c := x.service, x.caller
 	i, a, d := x.admit()
 	if d != nil {
@@ -100,6 +105,9 @@ func checkBody(body []byte, registrationID string) *denial {
 // Poll answers with the state of an operation: 202 while assigning, 200 when it is final. Operations of
 // other devices are unknown to the caller. A connection that has not registered is attested first.
 func (x *Session) Poll(_ context.Context, operationID string) Answer {
+	if out, hit := x.broken(fault.DPSPoll); hit {
+		return out
+	}
 	s, c := x.service, x.caller
 	i, ok := s.InstanceOf(c.Scope)
 	if !ok {

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/fakecloud/fakecloud/internal/clock"
+	"github.com/fakecloud/fakecloud/internal/fault"
 	"github.com/fakecloud/fakecloud/internal/ids"
 	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/store"
@@ -15,7 +16,7 @@ import (
 // Platform is the name of DPS in the journal.
 const Platform = "dps"
 
-// Config makes a Service. All fields are required.
+// Config makes a Service. All fields but Faults are required.
 type Config struct {
 	Clock     clock.Clock
 	IDs       *ids.Source
@@ -23,6 +24,7 @@ type Config struct {
 	Store     *store.Store
 	Allocator Allocator
 	Log       *slog.Logger
+	Faults    *fault.Set // asked at dps.register and dps.poll; nil has none
 }
 
 // Service holds every DPS instance. Its methods may be called concurrently.

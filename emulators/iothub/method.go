@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fakecloud/fakecloud/internal/fault"
 	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/rule"
 )
@@ -172,6 +173,9 @@ func offline(c *Session, m MethodCall) *rule.Refusal {
 
 // call hands one call to the session's client.
 func (c *Session) call(rid string, m MethodCall) bool {
+	if r := c.broken(fault.Method); r != nil {
+		return true // lost on the way: the caller hears of it by its timeout
+	}
 	sink, ok := c.down.(MethodSink)
 	if !ok || c.Ended() || !sink.Call(rid, m.Name, m.Payload) {
 		return false

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fakecloud/fakecloud/internal/clock"
+	"github.com/fakecloud/fakecloud/internal/fault"
 	"github.com/fakecloud/fakecloud/internal/ids"
 	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/store"
@@ -25,13 +26,14 @@ var (
 	ErrPrecondition = errors.New("etag does not match")
 )
 
-// Config makes a Service. All but the limits and Log is required.
+// Config makes a Service. All but the limits, Log and Faults is required.
 type Config struct {
 	Clock   clock.Clock
 	IDs     *ids.Source
 	Journal *journal.Journal
 	Store   *store.Store
 	Log     *slog.Logger // nil discards
+	Faults  *fault.Set   // asked at twin.get, twin.patch and method; nil has none
 	// TelemetryMessages and TelemetryBytes bound the kept telemetry, the oldest goes first.
 	// Zero takes 100,000 messages and 64 MiB.
 	TelemetryMessages int
@@ -43,6 +45,7 @@ type Service struct {
 	clock   clock.Clock
 	ids     *ids.Source
 	journal *journal.Journal
+	faults  *fault.Set
 	store   *store.Store
 	log     *slog.Logger
 
@@ -74,7 +77,7 @@ func New(c Config) *Service {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Service{
-		clock: c.Clock, ids: c.IDs, journal: c.Journal, store: c.Store, log: c.Log,
+		clock: c.Clock, ids: c.IDs, journal: c.Journal, faults: c.Faults, store: c.Store, log: c.Log,
 		hubs:      store.NewTable(c.Store, "iothub.hubs", Hub.clone, keptHub()),
 		devices:   store.NewTable(c.Store, "iothub.devices", Device.clone, keptDevice()),
 		modules:   store.NewTable(c.Store, "iothub.modules", Module.clone),

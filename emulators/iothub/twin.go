@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/fakecloud/fakecloud/internal/fault"
 	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/rule"
 )
@@ -213,6 +214,9 @@ func (s *Service) tellDesired(hub string, t Twin, p TwinPatch) {
 
 // TwinForDevice returns what a device reads: {"desired":{…,"$version":n},"reported":{…,"$version":m}}.
 func (c *Session) TwinForDevice() ([]byte, *rule.Refusal) {
+	if r := c.broken(fault.TwinGet); r != nil {
+		return nil, r
+	}
 	if r := c.versioned(); r != nil {
 		return nil, r
 	}
@@ -231,6 +235,9 @@ func (c *Session) TwinForDevice() ([]byte, *rule.Refusal) {
 // Report merges a patch into the reported properties and returns their new version. base, where not
 // empty, is the version that the device thinks it changes. A refusal's Code is the hub's error code.
 func (c *Session) Report(patch []byte, base string) (version int64, r *rule.Refusal) {
+	if r := c.broken(fault.TwinPatch); r != nil {
+		return 0, r
+	}
 	if r := c.versioned(); r != nil {
 		return 0, r
 	}

@@ -31,8 +31,8 @@ const (
 	CodePrecondition    = 412001
 )
 
-// fault is what is wrong with a twin's value.
-type fault struct {
+// flaw is what is wrong with a twin's value.
+type flaw struct {
 	cause                  string // of HUB-53
 	detail, seen, expected string
 }
@@ -85,11 +85,11 @@ func decodeJSON(text []byte, into any) error {
 	return nil
 }
 
-func checkObject(o map[string]any) *fault { return checkMembers(o, "", 0) }
+func checkObject(o map[string]any) *flaw { return checkMembers(o, "", 0) }
 
-func checkMembers(o map[string]any, path string, depth int) *fault {
+func checkMembers(o map[string]any, path string, depth int) *flaw {
 	if depth > maxDepth {
-		return &fault{"depth", "objects are nested too deep at " + clip(path), fmt.Sprintf("depth %d", depth), fmt.Sprintf("at most %d objects within each other", maxDepth)}
+		return &flaw{"depth", "objects are nested too deep at " + clip(path), fmt.Sprintf("depth %d", depth), fmt.Sprintf("at most %d objects within each other", maxDepth)}
 	}
 	for k, v := range o {
 		if f := checkKey(k, path); f != nil {
@@ -102,7 +102,7 @@ func checkMembers(o map[string]any, path string, depth int) *fault {
 	return nil
 }
 
-func checkKey(k, path string) *fault {
+func checkKey(k, path string) *flaw {
 	const allowed = "a key of at most 1 KB without control characters, dot, $ and space"
 	at := ""
 	if path != "" {
@@ -110,13 +110,13 @@ func checkKey(k, path string) *fault {
 	}
 	switch {
 	case k == "":
-		return &fault{"key", "an empty key" + at, `""`, allowed}
+		return &flaw{"key", "an empty key" + at, `""`, allowed}
 	case len(k) > maxKeyBytes:
-		return &fault{"key", "a key is too long" + at, fmt.Sprintf("%d bytes", len(k)), allowed}
+		return &flaw{"key", "a key is too long" + at, fmt.Sprintf("%d bytes", len(k)), allowed}
 	case strings.ContainsAny(k, ".$ "):
-		return &fault{"key", "a key has a dot, a $ or a space" + at, quote(k), allowed}
+		return &flaw{"key", "a key has a dot, a $ or a space" + at, quote(k), allowed}
 	case strings.ContainsFunc(k, isControl):
-		return &fault{"key", "a key has a control character" + at, quote(k), allowed}
+		return &flaw{"key", "a key has a control character" + at, quote(k), allowed}
 	}
 	return nil
 }
@@ -124,7 +124,7 @@ func checkKey(k, path string) *fault {
 // isControl reports C0 and C1 control characters.
 func isControl(r rune) bool { return r < 0x20 || r >= 0x7f && r < 0xa0 }
 
-func checkValue(v any, path string, depth int) *fault {
+func checkValue(v any, path string, depth int) *flaw {
 	switch v := v.(type) {
 	case map[string]any:
 		return checkMembers(v, path, depth+1)
@@ -136,7 +136,7 @@ func checkValue(v any, path string, depth int) *fault {
 		}
 	case string:
 		if len(v) > maxString {
-			return &fault{"string", "a string is too long at " + clip(path[1:]), fmt.Sprintf("%d bytes", len(v)), fmt.Sprintf("at most %d bytes", maxString)}
+			return &flaw{"string", "a string is too long at " + clip(path[1:]), fmt.Sprintf("%d bytes", len(v)), fmt.Sprintf("at most %d bytes", maxString)}
 		}
 	case json.Number:
 		return checkNumber(v, path)
@@ -144,7 +144,7 @@ func checkValue(v any, path string, depth int) *fault {
 	return nil
 }
 
-func checkNumber(n json.Number, path string) *fault {
+func checkNumber(n json.Number, path string) *flaw {
 	text := n.String()
 	if strings.ContainsAny(text, ".eE") {
 		return nil
@@ -153,7 +153,7 @@ func checkNumber(n json.Number, path string) *fault {
 	if err == nil && i >= minInteger && i <= maxInteger {
 		return nil
 	}
-	return &fault{"integer", "an integer is out of range at " + clip(path[1:]), clip(text), fmt.Sprintf("%d to %d", int64(minInteger), int64(maxInteger))}
+	return &flaw{"integer", "an integer is out of range at " + clip(path[1:]), clip(text), fmt.Sprintf("%d to %d", int64(minInteger), int64(maxInteger))}
 }
 
 // sizeOf counts as the hub does: bytes of keys and of values (strings as UTF-8 without control

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/fakecloud/fakecloud/internal/clock"
+	"github.com/fakecloud/fakecloud/internal/fault"
 	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/rule"
 )
@@ -28,6 +29,8 @@ type Config struct {
 	WriteTimeout time.Duration
 	// Rules are cited when the broker itself ends a connection.
 	Rules Rules
+	// Faults are asked at the steps connect, subscribe, publish, puback and deliver; nil has none.
+	Faults *fault.Set
 	// Mask returns what the journal may show of a username or password; nil shows the username and
 	// hides the password.
 	Mask func(username string, password []byte) (shownUsername, shownPassword string)

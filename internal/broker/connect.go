@@ -10,6 +10,7 @@ import (
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"github.com/fakecloud/fakecloud/internal/fault"
 	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/rule"
 )
@@ -46,6 +47,9 @@ func (c *conn) connect(pk packets.Packet) packets.Packet {
 			Expected: fmt.Sprintf("level %d", c.srv.cfg.Levels)})
 		return handled
 	}
+	if c.connectFails() {
+		return handled
+	}
 	done, err := c.srv.judge(c.ctx, c.session)
 	if err != nil {
 		return handled
@@ -66,6 +70,16 @@ func (c *conn) connect(pk packets.Packet) packets.Packet {
 		return handled
 	}
 	return c.forMochi(pk.ProtocolVersion, &pk)
+}
+
+// connectFails does what a fault at step connect says; the CONNECT is then not judged at all.
+func (c *conn) connectFails() bool {
+	a := c.fails(fault.Connect)
+	if a.Code != nil {
+		c.answerConnect(*a.Code)
+		c.end(ErrFault)
+	}
+	return a.Drop || c.ctx.Err() != nil
 }
 
 // parse copies what the platform may see; the packet's buffer is not kept alive by it.
@@ -130,17 +144,25 @@ func (c *conn) asRefusal(err error) *rule.Refusal {
 // refuseConnect journals r, answers with its return code if it has one, and ends the connection.
 func (c *conn) refuseConnect(r *rule.Refusal) {
 	c.refuse(c.event(journal.Refused), r)
-	reason, known := v5Codes[r.Code]
-	if !r.Silent && known {
-		c.journalConnack(r.Code)
-		// A client that is gone has no use for the answer; the connection ends either way.
-		if c.level == 5 {
-			_, _ = c.Write([]byte{packets.Connack << 4, 3, 0, reason, 0})
-		} else {
-			_, _ = c.Write([]byte{packets.Connack << 4, 2, 0, byte(r.Code)})
-		}
+	if !r.Silent {
+		c.answerConnect(r.Code)
 	}
 	c.end(r)
+}
+
+// answerConnect writes a CONNACK that refuses, if the protocol has one for code. A client that is gone has
+// no use for it; the connection ends either way.
+func (c *conn) answerConnect(code int) {
+	reason, known := v5Codes[code]
+	if !known {
+		return
+	}
+	c.journalConnack(code)
+	if c.level == 5 {
+		_, _ = c.Write([]byte{packets.Connack << 4, 3, 0, reason, 0})
+	} else {
+		_, _ = c.Write([]byte{packets.Connack << 4, 2, 0, byte(code)})
+	}
 }
 
 // accept takes over the platform's answer; the link holds what is sent on it until the CONNACK is out.

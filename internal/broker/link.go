@@ -60,7 +60,7 @@ type inflight struct {
 type link conn
 
 // Send implements Link.
-func (l *link) Send(o Outgoing) bool { return (*conn)(l).enqueue(o, true) }
+func (l *link) Send(o Outgoing) bool { return (*conn)(l).deliver(o, true) }
 
 // Subscribed implements Link.
 func (l *link) Subscribed(topic string) (qos byte, ok bool) {

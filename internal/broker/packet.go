@@ -6,6 +6,7 @@ import (
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"github.com/fakecloud/fakecloud/internal/fault"
 	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/rule"
 )
@@ -26,10 +27,19 @@ func (c *conn) publish(pk *packets.Packet) {
 		c.kick(c.about(pk), &rule.Refusal{Rule: c.srv.cfg.Rules.QoS2, Silent: true, Seen: "QoS 2", Expected: "QoS 0 or 1"})
 		return
 	}
-	v := c.judgeMessage(Message{
+	broken := c.fails(fault.Publish)
+	if broken.Drop || c.ctx.Err() != nil {
+		return
+	}
+	m := Message{
 		Topic: pk.TopicName, Payload: pk.Payload, QoS: pk.FixedHeader.Qos,
 		Retain: pk.FixedHeader.Retain, Dup: pk.FixedHeader.Dup,
-	})
+	}
+	v := c.judgeMessage(m)
+	if broken.Duplicate && c.ctx.Err() == nil {
+		m.Dup = m.QoS > 0
+		c.judgeMessage(m)
+	}
 	if c.ctx.Err() != nil {
 		return
 	}
@@ -46,15 +56,25 @@ func (c *conn) publish(pk *packets.Packet) {
 		c.refuse(c.about(pk), refusal(&v))
 	case Accept:
 	}
-	if pk.FixedHeader.Qos == 1 {
-		e := c.sent(journal.Puback)
-		e.Topic = pk.TopicName
-		c.srv.cfg.Journal.Append(e)
-		if c.acks.add(packets.Puback<<4, 2, byte(pk.PacketID>>8), byte(pk.PacketID)) {
-			c.writeAcks()
-		}
+	if pk.FixedHeader.Qos == 1 && !c.ack(pk) {
+		return
 	}
 	c.follow(v.After, v.Answers)
+}
+
+// ack queues the PUBACK of a message and reports whether the connection goes on.
+func (c *conn) ack(pk *packets.Packet) bool {
+	lost := c.fails(fault.Puback).Drop
+	if c.ctx.Err() != nil || lost {
+		return c.ctx.Err() == nil
+	}
+	e := c.sent(journal.Puback)
+	e.Topic = pk.TopicName
+	c.srv.cfg.Journal.Append(e)
+	if c.acks.add(packets.Puback<<4, 2, byte(pk.PacketID>>8), byte(pk.PacketID)) {
+		c.writeAcks()
+	}
+	return true
 }
 
 func (c *conn) judgeMessage(m Message) Verdict {
@@ -103,7 +123,7 @@ func (c *conn) follow(after func(), answers []Outgoing) {
 		c.inside = false
 	}
 	for i := range answers {
-		c.enqueue(answers[i], false)
+		c.deliver(answers[i], false)
 	}
 	c.flush()
 }
@@ -138,11 +158,19 @@ func (c *conn) subscribe(pk *packets.Packet) {
 		c.kick(c.event(journal.Refused), c.malformed("SUBSCRIBE without packet id or without filters"))
 		return
 	}
+	broken := c.fails(fault.Subscribe)
+	if broken.Drop || c.ctx.Err() != nil {
+		return
+	}
 	verdicts := make([]filterVerdict, len(pk.Filters))
 	for i, f := range pk.Filters {
 		e := c.received(journal.Subscribe)
 		e.Topic, e.QoS = f.Filter, int(f.Qos)
 		c.srv.cfg.Journal.Append(e)
+		if broken.Code != nil {
+			verdicts[i] = filterVerdict{Verdict{Action: Drop}, failure}
+			continue
+		}
 		verdicts[i] = c.judgeFilter(f)
 		if c.ctx.Err() != nil {
 			return

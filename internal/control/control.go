@@ -53,6 +53,7 @@ func New(p *plane.Plane, opt Options) http.Handler {
 	a.rules()
 	a.world()
 	a.clock()
+	a.faults()
 	a.mux.HandleFunc("/", a.unknown)
 	namePaths(a.huma.OpenAPI())
 	return a.guard(a.mux)

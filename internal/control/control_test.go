@@ -17,6 +17,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/fakecloud/fakecloud/internal/clock"
+	"github.com/fakecloud/fakecloud/internal/fault"
+	"github.com/fakecloud/fakecloud/internal/ids"
 	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/pki"
 	"github.com/fakecloud/fakecloud/internal/plane"
@@ -115,6 +117,7 @@ func newPlane(t *testing.T) (*plane.Plane, *devices, *world) {
 	t.Cleanup(func() { require.NoError(t, authority.Close()) })
 	c := clock.New()
 	rules := rule.NewTable(testRules)
+	j := journal.New(c, rules, journal.Options{})
 	d := &devices{all: map[string]plane.Device{
 		key("iothub", "fakecloud-hub", "dev-01"):      {Platform: "iothub", Endpoint: "fakecloud-hub", ID: "dev-01", Connected: true, Conn: 7, State: map[string]any{"status": "enabled"}},
 		key("iothub", "fakecloud-hub", "dev-01/mod"):  {Platform: "iothub", Endpoint: "fakecloud-hub", ID: "dev-01/mod"},
@@ -122,7 +125,7 @@ func newPlane(t *testing.T) (*plane.Plane, *devices, *world) {
 	}}
 	w := &world{document: []byte("azure:\n  hubs:\n  - name: fakecloud-hub\n")}
 	return &plane.Plane{
-		Version: "v1.2.3", Seed: 7, DataDir: "data", Journal: journal.New(c, rules, journal.Options{}), Rules: rules, Clock: c,
+		Version: "v1.2.3", Seed: 7, DataDir: "data", Journal: j, Faults: fault.New(j, ids.New(7)), Rules: rules, Clock: c,
 		PKI: authority, Devices: d, World: w, Ports: plane.Ports{MQTTS: 8883, Admin: 8484}, Addresses: []string{"127.0.0.1"},
 		Endpoints: func() []plane.Endpoint {
 			return []plane.Endpoint{{Platform: "dps", Name: "fakecloud-dps", Hosts: []string{"global.azure-devices-provisioning.net"},

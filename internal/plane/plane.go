@@ -7,6 +7,7 @@ import (
 	"errors"
 
 	"github.com/fakecloud/fakecloud/internal/clock"
+	"github.com/fakecloud/fakecloud/internal/fault"
 	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/pki"
 	"github.com/fakecloud/fakecloud/internal/rule"
@@ -20,6 +21,7 @@ type Plane struct {
 	Journal   *journal.Journal
 	Rules     *rule.Table
 	Clock     *clock.Control
+	Faults    *fault.Set
 	PKI       *pki.Authority
 	Devices   Devices
 	World     World

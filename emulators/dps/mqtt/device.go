@@ -52,6 +52,9 @@ func (d *device) Publish(ctx context.Context, m broker.Message) broker.Verdict {
 	} else {
 		a = d.session.Register(ctx, m.Payload)
 	}
+	if a.Lost {
+		return broker.Verdict{}
+	}
 	topic := azure.FormatDPSAnswer(azure.DPSAnswer{Status: a.Status, RID: req.RID, RetryAfter: a.RetryAfter})
 	v := broker.Verdict{Refusal: a.Refusal, Answers: []broker.Outgoing{{Topic: topic, Payload: a.Body, QoS: 1}}}
 	if _, listening := d.link.Subscribed(topic); !listening {

@@ -47,6 +47,9 @@ type twinErrorBody struct {
 }
 
 func (d *device) twinError(rid string, r *rule.Refusal) broker.Verdict {
+	if r.Silent { // a fault: the request is lost
+		return broker.Verdict{}
+	}
 	id, at := d.head.hub.Tracking()
 	body, err := json.Marshal(twinErrorBody{ErrorCode: r.Code, Message: r.Detail,
 		TrackingID:   fmt.Sprintf("%s-G:0-TimeStamp:%s", id, at.Format("01/02/2006 15:04:05")),

@@ -1,0 +1,89 @@
+package broker
+
+import (
+	"errors"
+	"net"
+	"time"
+
+	"github.com/fakecloud/fakecloud/internal/fault"
+)
+
+// ErrFault is the cause of a connection that ended because a fault was set.
+var ErrFault = errors.New("a fault that was set ended the connection")
+
+// fails asks for a fault at a step of this connection, does what every step has in common (delay, close,
+// reset), and returns the rest for the caller. The caller looks at c.ctx afterwards.
+func (c *conn) fails(step fault.Step) fault.Action {
+	a, hit := c.srv.cfg.Faults.At(fault.Where{Step: step, Platform: c.srv.cfg.Platform, Endpoint: c.peer.Endpoint,
+		Device: c.name, Conn: c.peer.Conn, Address: c.address})
+	if !hit {
+		return fault.Action{}
+	}
+	if a.Delay != nil {
+		c.wait(time.Duration(*a.Delay))
+	}
+	c.breakOff(a)
+	return a
+}
+
+// breakOff ends the connection when the action says so.
+func (c *conn) breakOff(a fault.Action) {
+	if a.Reset {
+		abort(c.Conn)
+	}
+	if a.Close || a.Reset {
+		c.end(ErrFault)
+	}
+}
+
+// wait lets d of the timers clock pass, at most until the connection ends.
+func (c *conn) wait(d time.Duration) {
+	due := make(chan struct{})
+	timer := c.srv.cfg.Clock.AfterFunc(d, func() { close(due) })
+	defer timer.Stop()
+	select {
+	case <-due:
+	case <-c.ctx.Done():
+	}
+}
+
+// abort makes the close that follows a reset (RST) instead of an orderly end. Where the connection is no
+// TCP connection below its wrappers, it closes like any other.
+func abort(conn net.Conn) {
+	for {
+		switch inner := conn.(type) {
+		case *net.TCPConn:
+			_ = inner.SetLinger(0) // a socket that is closed already needs no more
+			_ = inner.Close()
+			return
+		case interface{ NetConn() net.Conn }:
+			conn = inner.NetConn()
+		default:
+			return
+		}
+	}
+}
+
+// deliver is enqueue behind the faults of step deliver: what is lost or late counts as sent.
+func (c *conn) deliver(m Outgoing, start bool) bool {
+	a, hit := c.srv.cfg.Faults.At(fault.Where{Step: fault.Deliver, Platform: c.srv.cfg.Platform, Endpoint: c.peer.Endpoint,
+		Device: c.name, Conn: c.peer.Conn, Address: c.address})
+	if !hit {
+		return c.enqueue(m, start)
+	}
+	c.breakOff(a)
+	switch {
+	case c.ctx.Err() != nil:
+		return false
+	case a.Drop:
+		return true
+	case a.Delay != nil:
+		c.srv.cfg.Clock.AfterFunc(time.Duration(*a.Delay), func() { c.enqueue(m, true) })
+		return true
+	case a.Duplicate:
+		twin := m
+		twin.Sent, twin.Acked, twin.Dup = nil, nil, m.QoS > 0
+		return c.enqueue(m, start) && c.enqueue(twin, start)
+	}
+	return c.enqueue(m, start)
+}

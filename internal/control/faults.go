@@ -1,0 +1,60 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/fakecloud/fakecloud/internal/fault"
+)
+
+type faultsOutput struct {
+	Body struct {
+		Faults []fault.Fault `json:"faults"`
+	}
+}
+
+type faultInput struct{ Body fault.Fault }
+
+type faultOutput struct{ Body fault.Fault }
+
+type faultQuery struct {
+	ID string `query:"id" maxLength:"64" doc:"one fault; without it all are removed"`
+}
+
+const faultsPath = "/api/v1/faults"
+
+func (a *api) faults() {
+	huma.Register(a.huma, call(http.MethodGet, faultsPath, "faults", "The faults that are set, with the count that is left"),
+		func(context.Context, *struct{}) (*faultsOutput, error) {
+			out := &faultsOutput{}
+			out.Body.Faults = a.plane.Faults.List()
+			return out, nil
+		})
+	huma.Register(a.huma, call(http.MethodPost, faultsPath, "set-fault", "Sets a fault, or replaces the one of the same id"), a.setFault)
+	huma.Register(a.huma, call(http.MethodDelete, faultsPath, "remove-faults", "Removes one fault, or all"), a.removeFaults)
+}
+
+func (a *api) setFault(_ context.Context, in *faultInput) (*faultOutput, error) {
+	put, err := a.plane.Faults.Put(in.Body)
+	switch {
+	case errors.Is(err, fault.ErrInvalid):
+		return nil, refuse(http.StatusUnprocessableEntity, err.Error())
+	case err != nil:
+		return nil, err
+	}
+	return &faultOutput{Body: put[0]}, nil
+}
+
+func (a *api) removeFaults(_ context.Context, in *faultQuery) (*struct{}, error) {
+	if in.ID == "" {
+		a.plane.Faults.Clear()
+		return nil, nil
+	}
+	if !a.plane.Faults.Delete(in.ID) {
+		return nil, refuse(http.StatusNotFound, "no such fault; GET "+faultsPath+" lists them")
+	}
+	return nil, nil
+}

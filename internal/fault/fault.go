@@ -1,0 +1,175 @@
+package fault
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Step is a named point of a flow.
+type Step string
+
+// The steps.
+const (
+	Connect     Step = "connect"
+	Subscribe   Step = "subscribe"
+	Publish     Step = "publish" // a message from the device, before it is judged
+	Puback      Step = "puback"  // its acknowledgement: the message is committed already
+	Deliver     Step = "deliver" // a message to the device
+	DPSRegister Step = "dps.register"
+	DPSPoll     Step = "dps.poll"
+	TwinGet     Step = "twin.get"
+	TwinPatch   Step = "twin.patch"
+	Method      Step = "method"
+)
+
+// allowed are the kinds of action by step; connectionSteps may also be delayed.
+var allowed = map[Step][]string{
+	Connect:     {"code", "close", "reset", "drop"},
+	Subscribe:   {"code", "close", "reset", "drop"},
+	Publish:     {"close", "reset", "drop", "duplicate"},
+	Puback:      {"close", "reset", "drop"},
+	Deliver:     {"close", "reset", "drop", "duplicate"},
+	DPSRegister: {"code", "throttle", "drop"},
+	DPSPoll:     {"code", "throttle", "drop"},
+	TwinGet:     {"code", "throttle", "drop"},
+	TwinPatch:   {"code", "throttle", "drop"},
+	Method:      {"drop"},
+}
+
+// connectionSteps are those at which a connection may also be kept waiting.
+var connectionSteps = []Step{Connect, Subscribe, Publish, Puback, Deliver}
+
+// Fault is one fault. The zero Probability and Count mean always.
+type Fault struct {
+	ID          string  `json:"id,omitempty"`          // made when left out
+	Match       Match   `json:"match"`                 //
+	Action      Action  `json:"action"`                //
+	Probability float64 `json:"probability,omitempty"` // 0 < p ≤ 1 of the steps that match; 0 is 1
+	Count       int     `json:"count,omitempty"`       // so many times, then it is gone; 0 is no limit
+	Seed        uint64  `json:"seed,omitempty"`        // of the probability; two runs with one seed break the same steps
+}
+
+// Match chooses steps. Empty fields match everything.
+type Match struct {
+	Platform string `json:"platform,omitempty"`
+	Endpoint string `json:"endpoint,omitempty"`
+	Device   string `json:"device,omitempty"` // a glob
+	Step     Step   `json:"step"`
+}
+
+// Action is what goes wrong: exactly one of the kinds, or a delay alone, or a delay before a kind.
+type Action struct {
+	Code      *int      `json:"code,omitempty"`      // the step answers with this return code or status
+	Throttle  *int      `json:"throttle,omitempty"`  // status 429 with this retry-after in seconds
+	Close     bool      `json:"close,omitempty"`     // the connection closes without an answer
+	Reset     bool      `json:"reset,omitempty"`     // the connection is reset (RST)
+	Drop      bool      `json:"drop,omitempty"`      // the packet is lost, the connection stays
+	Duplicate bool      `json:"duplicate,omitempty"` // the packet is seen twice
+	Delay     *Duration `json:"delay,omitempty"`     // waits first, by the timers clock
+}
+
+// Duration is a time span, "1.5s" in JSON.
+type Duration time.Duration
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	*d = Duration(v)
+	return err
+}
+
+// mostDelay bounds a delay.
+const mostDelay = 10 * time.Minute
+
+// ErrInvalid is wrapped by every error of Validate.
+var ErrInvalid = errors.New("invalid fault")
+
+// Validate says which key is wrong and what would be right.
+func (f Fault) Validate() error {
+	wrong := func(key, format string, args ...any) error {
+		return fmt.Errorf("%w: %s: %s", ErrInvalid, key, fmt.Sprintf(format, args...))
+	}
+	kinds, known := allowed[f.Match.Step]
+	if !known {
+		return wrong("match.step", "it is one of %s", strings.Join(Steps(), ", "))
+	}
+	set := f.Action.kinds()
+	switch {
+	case len(f.ID) > 64:
+		return wrong("id", "at most 64 characters")
+	case f.Probability < 0 || f.Probability > 1:
+		return wrong("probability", "it is more than 0 and at most 1")
+	case f.Count < 0:
+		return wrong("count", "it is at least 1, or left out for no limit")
+	case len(set) > 1:
+		return wrong("action", "%s exclude each other", strings.Join(set, " and "))
+	case f.Action.Delay != nil && !slices.Contains(connectionSteps, f.Match.Step):
+		return wrong("action.delay", "at step %s it is one of %s", f.Match.Step, strings.Join(kinds, ", "))
+	case len(set) == 0 && f.Action.Delay == nil:
+		return wrong("action", "at step %s it is one of %s, or delay", f.Match.Step, strings.Join(kinds, ", "))
+	case len(set) == 1 && !slices.Contains(kinds, set[0]):
+		return wrong("action."+set[0], "at step %s it is one of %s, or delay", f.Match.Step, strings.Join(kinds, ", "))
+	case f.Action.Delay != nil && (*f.Action.Delay <= 0 || time.Duration(*f.Action.Delay) > mostDelay):
+		return wrong("action.delay", "it is more than 0 and at most %s", mostDelay)
+	}
+	return f.Action.validateNumbers(f.Match.Step, wrong)
+}
+
+func (a Action) validateNumbers(step Step, wrong func(string, string, ...any) error) error {
+	switch {
+	case a.Throttle != nil && (*a.Throttle < 0 || *a.Throttle > 3600):
+		return wrong("action.throttle", "it is a retry-after from 0 to 3600 seconds")
+	case a.Code == nil:
+		return nil
+	case step == Connect && (*a.Code < 1 || *a.Code > 5):
+		return wrong("action.code", "a CONNACK return code is 1 to 5")
+	case step == Subscribe && *a.Code != 128:
+		return wrong("action.code", "a refused SUBSCRIBE answers 128")
+	case step != Connect && step != Subscribe && (*a.Code < 400 || *a.Code > 599):
+		return wrong("action.code", "a status is 400 to 599")
+	}
+	return nil
+}
+
+// kinds names what is set beside the delay.
+func (a Action) kinds() []string {
+	var set []string
+	for _, k := range []struct {
+		name string
+		set  bool
+	}{
+		{"code", a.Code != nil}, {"throttle", a.Throttle != nil}, {"close", a.Close}, {"reset", a.Reset},
+		{"drop", a.Drop}, {"duplicate", a.Duplicate},
+	} {
+		if k.set {
+			set = append(set, k.name)
+		}
+	}
+	return set
+}
+
+// String names the action for the journal.
+func (a Action) String() string {
+	text, err := json.Marshal(a)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+// Steps lists the steps in order.
+func Steps() []string {
+	steps := make([]string, 0, len(allowed))
+	for s := range allowed {
+		steps = append(steps, string(s))
+	}
+	slices.Sort(steps)
+	return steps
+}
