@@ -63,7 +63,7 @@ func TestClientCommands(t *testing.T) {
 		{args: []string{"events", "--match", "payload.temperature>20", "--as", "json"}, stdout: `"payload":"{\"temperature\":21}"`},
 		{args: []string{"events", "--as", "mermaid"}, stdout: "sequenceDiagram"},
 		{args: []string{"events", "--as", "mosquitto"}, stdout: "# no CONNECT"},
-		{args: []string{"events", "--match", "nonsense"}, code: 1, stderr: "match: position 1"},
+		{args: []string{"events", "--match", "nonsense"}, code: 2, stderr: "match: position 1"},
 		{args: []string{"events", "-f", "--as", "mermaid"}, code: 2, stderr: "-f goes with"},
 		{args: []string{"events", "-f", "--limit", "1"}, stdout: "telemetry"},
 		{args: []string{"events", "--device", "dev-02", "--kind", "refused", "--wait", "1ms"}, code: 1, stderr: "near miss, other device"},

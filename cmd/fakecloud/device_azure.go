@@ -29,7 +29,7 @@ func (d *azureDevice) hubConfig(ctx context.Context) (azure.HubConfig, error) {
 	case d.connection != "":
 		return d.fromConnectionString(ctx)
 	case d.host != "" && d.idScope == "":
-		if err := d.remote(); err != nil {
+		if err := d.remote(ctx, d.host, ""); err != nil {
 			return azure.HubConfig{}, err
 		}
 		credential, err := d.credential(ctx)
@@ -38,7 +38,7 @@ func (d *azureDevice) hubConfig(ctx context.Context) (azure.HubConfig, error) {
 		}
 		return d.hub(d.host, d.id, credential), nil
 	case d.host != "":
-		if err := d.remote(); err != nil {
+		if err := d.remote(ctx, d.host, d.idScope); err != nil {
 			return azure.HubConfig{}, err
 		}
 	default:
@@ -73,22 +73,28 @@ func (d *azureDevice) fromConnectionString(ctx context.Context) (azure.HubConfig
 			return cfg, err
 		}
 	}
-	if err := d.remote(); err != nil {
+	if err := d.remote(ctx, s.HostName, ""); err != nil {
 		return cfg, err
-	}
-	if d.ca == "" && d.port == 0 {
-		d.lookForInstance(ctx, s.HostName)
 	}
 	own := d.hub(cfg.Host, cfg.DeviceID, cfg.Credential)
 	own.ModuleID, own.GatewayHost = cfg.ModuleID, cfg.GatewayHost
 	return own, nil
 }
 
-// remote sets up for any host: the network, and the roots of --ca or the system.
-func (d *azureDevice) remote() error {
+// remote sets up for any host: the running instance where it emulates that host and neither --ca nor --port
+// is given, else the network, and the roots of --ca or the system.
+func (d *azureDevice) remote(ctx context.Context, host, idScope string) error {
 	if d.ca == "" {
+		if d.port == 0 {
+			d.lookForInstance(ctx, host, idScope)
+		}
 		return nil
 	}
+	return d.trustGiven()
+}
+
+// trustGiven makes the roots of --ca those that servers are judged by.
+func (d *azureDevice) trustGiven() error {
 	text, err := readFile("--ca", d.ca)
 	if err != nil {
 		return err
@@ -108,14 +114,16 @@ func rootsOf(text []byte) (*tls.Config, error) {
 	return &tls.Config{RootCAs: pool}, nil
 }
 
-// lookForInstance uses the running instance when it emulates host; otherwise host is the real one.
-func (d *azureDevice) lookForInstance(ctx context.Context, host string) {
+// lookForInstance uses the running instance when it emulates host, and for DPS, whose global host is every
+// customer's, the ID scope as well; otherwise host is the real one.
+func (d *azureDevice) lookForInstance(ctx context.Context, host, idScope string) {
 	probe := &azureDevice{app: d.app, print: &printer{out: d.print.out}}
 	if probe.connectInstance(ctx) != nil {
 		return
 	}
 	for _, e := range probe.env.info.Endpoints {
-		if slices.ContainsFunc(e.Hosts, func(h string) bool { return strings.EqualFold(h, host) }) {
+		if slices.ContainsFunc(e.Hosts, func(h string) bool { return strings.EqualFold(h, host) }) &&
+			(idScope == "" || e.Facts["idScope"] == idScope) {
 			d.env = probe.env
 			d.print.step("%s is emulated by the running instance", host)
 			return
@@ -129,7 +137,7 @@ func (d *azureDevice) instance(ctx context.Context) error {
 		return err
 	}
 	if d.ca != "" {
-		if err := d.remote(); err != nil {
+		if err := d.trustGiven(); err != nil {
 			return err
 		}
 	}

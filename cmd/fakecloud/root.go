@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 
 	"github.com/spf13/cobra"
 )
@@ -39,13 +40,20 @@ func (a *app) run(ctx context.Context, args []string) int {
 		return 0
 	case errors.As(err, &exit):
 		return int(exit)
-	case errors.Is(err, errUsage):
+	case errors.Is(err, errUsage), refusedValues(err):
 		fmt.Fprintf(a.err, "fakecloud: %s\n", trimUsage(err))
 		return 2
 	default:
 		fmt.Fprintf(a.err, "fakecloud: %v\n", err)
 		return 1
 	}
+}
+
+// refusedValues reports whether the admin API found what it was sent wrong: it reads the values of flags
+// and files then, as this process reads others.
+func refusedValues(err error) bool {
+	var refusal *adminError
+	return errors.As(err, &refusal) && (refusal.Status == http.StatusBadRequest || refusal.Status == http.StatusUnprocessableEntity)
 }
 
 // exitCode ends the process silently with a code, for commands that have said everything already.

@@ -61,7 +61,7 @@ func TestWorldShowAndPatch(t *testing.T) {
 	require.Equal(t, 2, code)
 	require.Equal(t, "fakecloud: standard input:1:26: azure.hubs[x].devises: unknown key; did you mean devices?\n", stderr)
 	_, stderr, code = command(t, "azure: {dps: [{name: d, idScope: 0ne00000009, linkedHubs: [gone]}]}", "--admin", s.url, "world", "patch", "-")
-	require.Equal(t, 1, code)
+	require.Equal(t, 2, code)
 	require.Contains(t, stderr, `no hub "gone" in azure.hubs`)
 }
 

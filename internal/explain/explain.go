@@ -2,6 +2,8 @@ package explain
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -34,7 +36,7 @@ type Report struct {
 	Explanations []Explanation   `json:"explanations" doc:"newest first"`
 	Story        []string        `json:"story,omitempty" doc:"what did happen"`
 	Advice       []string        `json:"advice,omitempty" doc:"what the client's own error text means, and what to check"`
-	NearMisses   []string        `json:"nearMisses,omitempty" doc:"registered devices with a name like the one asked for"`
+	NearMisses   []string        `json:"nearMisses,omitempty" doc:"devices, registered or seen, with a name like the one asked for"`
 	Events       []journal.Event `json:"events,omitempty" doc:"the newest events of what was asked, where nothing was refused"`
 }
 
@@ -99,7 +101,7 @@ func Explain(j Events, rules *rule.Table, q Query) Report {
 	r.Summary = s.summary(q)
 	r.Events = s.newest
 	if q.Device != "" && s.events == 0 {
-		r.NearMisses = Closest(q.Device, q.Known)
+		r.NearMisses = Closest(q.Device, append(seenDevices(j), q.Known...))
 	}
 	return r
 }
@@ -199,6 +201,18 @@ func each(j Events, f journal.Filter, do func(*journal.Event)) {
 		}
 		f.Since = next
 	}
+}
+
+// seenDevices are the names of devices in the journal: one that is refused need not be registered.
+func seenDevices(j Events) []string {
+	const most = 1000
+	seen := map[string]bool{}
+	each(j, journal.Filter{}, func(e *journal.Event) {
+		if e.Device != "" && len(seen) < most {
+			seen[e.Device] = true
+		}
+	})
+	return slices.Sorted(maps.Keys(seen))
 }
 
 // concerns reports whether e is about device: by its own name, as a module of it, or because the name
