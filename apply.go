@@ -15,6 +15,8 @@ import (
 type platforms struct {
 	hub *iothub.Service
 	dps *dps.Service
+	// gaps, where set, makes apply leave alone what exists.
+	gaps *gaps
 }
 
 // apply creates or replaces in the cores what w names. caPEM returns the certificate of a device CA.
@@ -60,7 +62,7 @@ func (p platforms) applyHub(h world.Hub, caPEM func(string) ([]byte, error)) err
 		}
 		hub.CAs = append(hub.CAs, iothub.CA{Name: c.Name, Certificate: certs[0], Verified: c.IsVerified()})
 	}
-	if _, err := p.hub.PutHub(hub); err != nil {
+	if err := p.putHub(hub); err != nil {
 		return err
 	}
 	for _, d := range h.Devices {
@@ -81,10 +83,15 @@ func (p platforms) applyDevice(hub string, d world.Device) error {
 		Authentication: authentication(d.Authentication),
 		Capabilities:   iothub.Capabilities{IoTEdge: d.Capabilities != nil && isTrue(d.Capabilities.IoTEdge)},
 	}
-	if _, err := p.hub.PutDevice(hub, device); err != nil {
-		return err
+	if _, err := p.hub.GetDevice(hub, d.DeviceID); p.gaps.takes(err == nil, "device "+d.DeviceID) {
+		if _, err := p.hub.PutDevice(hub, device); err != nil {
+			return err
+		}
 	}
 	for _, m := range d.Modules {
+		if _, err := p.hub.GetModule(hub, d.DeviceID, m.ModuleID); !p.gaps.takes(err == nil, "module "+d.DeviceID+"/"+m.ModuleID) {
+			continue
+		}
 		module := iothub.Module{DeviceID: d.DeviceID, ModuleID: m.ModuleID, Authentication: authentication(m.Authentication)}
 		if _, err := p.hub.PutModule(hub, module); err != nil {
 			return fmt.Errorf("modules[%s]: %w", m.ModuleID, err)
@@ -116,10 +123,15 @@ func (p platforms) applyDPS(d world.DPS, caPEM func(string) ([]byte, error)) err
 	if d.RetryAfter != nil {
 		instance.RetryAfter = int(d.RetryAfter.D().Seconds())
 	}
-	if err := p.dps.PutInstance(instance); err != nil {
-		return err
+	if _, exists := p.dps.Instance(d.Name); p.gaps.takes(exists, "DPS instance "+d.Name) {
+		if err := p.dps.PutInstance(instance); err != nil {
+			return err
+		}
 	}
 	for _, c := range d.Certificates {
+		if _, exists := p.dps.CA(d.Name, c.Name); !p.gaps.takes(exists, "DPS certificate "+c.Name) {
+			continue
+		}
 		text, err := certificatePEM(c, caPEM)
 		if err != nil {
 			return err
@@ -129,6 +141,9 @@ func (p platforms) applyDPS(d world.DPS, caPEM func(string) ([]byte, error)) err
 		}
 	}
 	for _, e := range d.Enrollments {
+		if _, exists := p.dps.Enrollment(d.Name, e.RegistrationID); !p.gaps.takes(exists, "enrollment "+e.RegistrationID) {
+			continue
+		}
 		terms, err := p.termsOf(e.Provisioning)
 		if err != nil {
 			return err
@@ -143,6 +158,9 @@ func (p platforms) applyDPS(d world.DPS, caPEM func(string) ([]byte, error)) err
 		}
 	}
 	for _, g := range d.Groups {
+		if _, exists := p.dps.Group(d.Name, g.Name); !p.gaps.takes(exists, "enrollment group "+g.Name) {
+			continue
+		}
 		terms, err := p.termsOf(g.Provisioning)
 		if err != nil {
 			return err

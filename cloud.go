@@ -36,6 +36,8 @@ type Cloud struct {
 	faults  *fault.Set
 	hosts   *hosts.Table
 	pki     *pki.Authority
+	state   *store.Store
+	kept    *store.Table[string] // what the instance remembers of itself
 	cores   platforms
 	servers [servers]*broker.Server
 	door    *door.Door
@@ -80,15 +82,17 @@ func Open(ctx context.Context, config Config) (*Cloud, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.openPKI(first); err != nil {
+	if err := c.openState(); err != nil { // before all else that writes: it holds the directory's lock
 		return nil, err
 	}
-	c.cores = c.newCores(c.journal)
-	if err := c.seedWorld(first); err != nil {
-		return nil, errors.Join(err, c.pki.Close())
+	if err := c.openPKI(first); err != nil {
+		return nil, errors.Join(err, c.state.Close())
+	}
+	if err := errors.Join(c.state.Err(), c.seedWorld(first)); err != nil {
+		return nil, errors.Join(err, c.pki.Close(), c.state.Close())
 	}
 	if err := c.listen(); err != nil {
-		return nil, errors.Join(err, c.pki.Close())
+		return nil, errors.Join(err, c.pki.Close(), c.state.Close())
 	}
 	c.pki.Warm()
 	return c, nil
@@ -117,9 +121,8 @@ func (c *Cloud) openPKI(w *world.World) error {
 	return nil
 }
 
-// newCores makes the platforms' cores on a store of their own.
-func (c *Cloud) newCores(j *journal.Journal) platforms {
-	state, source := store.New(), ids.New(c.seed)
+// newCores makes the platforms' cores on a store.
+func (c *Cloud) newCores(j *journal.Journal, state *store.Store, source *ids.Source) platforms {
 	hub := iothub.New(iothub.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log, Faults: c.faults})
 	registrar := dps.New(dps.Config{Clock: c.clock, IDs: source, Journal: j, Store: state,
 		Allocator: allocator{hub}, Log: c.config.Log, Faults: c.faults})
@@ -139,6 +142,9 @@ func (c *Cloud) listen() error {
 	}
 	hubBroker, err := broker.New(hubmqtt.Config(c.cores.hub, base))
 	if err != nil {
+		return err
+	}
+	if err := c.state.Err(); err != nil { // of the heads' tables
 		return err
 	}
 	c.servers = [...]*broker.Server{dpsServer: dpsBroker, hubServer: hubBroker}
@@ -166,7 +172,7 @@ func (c *Cloud) Close() error {
 		for _, s := range c.servers {
 			errs = append(errs, s.Close(ctx))
 		}
-		errs = append(errs, c.door.Close(ctx), c.pki.Close())
+		errs = append(errs, c.door.Close(ctx), c.pki.Close(), c.state.Close())
 		c.closed = errors.Join(errs...)
 	})
 	return c.closed

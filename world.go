@@ -6,8 +6,10 @@ import (
 
 	"github.com/fakecloud/fakecloud/emulators/dps"
 	"github.com/fakecloud/fakecloud/emulators/iothub"
+	"github.com/fakecloud/fakecloud/internal/ids"
 	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/pki"
+	"github.com/fakecloud/fakecloud/internal/store"
 	"github.com/fakecloud/fakecloud/internal/world"
 )
 
@@ -41,17 +43,6 @@ func (c *Cloud) caPEM(name string) ([]byte, error) {
 		return nil, err
 	}
 	return ca.PEM(), nil
-}
-
-// seedWorld puts the first world into empty cores.
-func (c *Cloud) seedWorld(w *world.World) error {
-	if err := c.makeCAs(w); err != nil {
-		return fmt.Errorf("world: %w", err)
-	}
-	if err := c.cores.apply(w, c.caPEM); err != nil {
-		return fmt.Errorf("world: %w", err)
-	}
-	return c.nameHosts()
 }
 
 // PatchWorld adds or replaces what a world document (YAML or JSON) names, by id, and leaves the rest:
@@ -126,7 +117,7 @@ func (wc worldControl) change(verb string, document []byte, replace bool) error 
 
 // rehearse applies w to cores that nobody sees.
 func (c *Cloud) rehearse(w *world.World) error {
-	return c.newCores(journal.New(c.clock, c.rules, journal.Options{})).apply(w, c.caPEM)
+	return c.newCores(journal.New(c.clock, c.rules, journal.Options{}), store.New(), ids.New(c.seed)).apply(w, c.caPEM)
 }
 
 // clear removes every instance with its connections.

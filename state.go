@@ -1,0 +1,122 @@
+package fakecloud
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/fakecloud/fakecloud/emulators/iothub"
+	"github.com/fakecloud/fakecloud/internal/ids"
+	"github.com/fakecloud/fakecloud/internal/store"
+	"github.com/fakecloud/fakecloud/internal/world"
+)
+
+// stateDir holds the state within the data directory.
+const stateDir = "state"
+
+// What the instance remembers of itself.
+const (
+	keptWorld  = "world"  // hash of the world that the state was last filled from
+	keptStarts = "starts" // how often it has started before
+)
+
+// openState opens the store, in the data directory if there is one, and makes the platforms' cores on it.
+func (c *Cloud) openState() error {
+	c.state = store.New()
+	if c.config.DataDir != "" {
+		var err error
+		if c.state, err = store.Open(filepath.Join(c.config.DataDir, stateDir), c.config.Log); err != nil {
+			return err
+		}
+	}
+	c.kept = store.NewTable[string](c.state, "fakecloud.instance", nil)
+	text, _ := c.kept.Get(keptStarts)
+	starts, _ := strconv.ParseUint(text, 10, 64) // none is 0
+	if c.config.DataDir != "" {
+		c.kept.Put(keptStarts, strconv.FormatUint(starts+1, 10))
+	}
+	// Ids that an earlier life has given out must not come again.
+	const lives = 1_000_003
+	c.cores = c.newCores(c.journal, c.state, ids.New(c.seed+starts*lives))
+	return nil
+}
+
+// seedWorld puts the first world into an empty store. A store that was filled before wins over the world:
+// where that has changed since, only what the store lacks is added, and one line says so.
+func (c *Cloud) seedWorld(w *world.World) error {
+	if err := c.makeCAs(w); err != nil {
+		return fmt.Errorf("world: %w", err)
+	}
+	before, again := c.kept.Get(keptWorld)
+	now := worldHash(w)
+	if before != now {
+		p := c.cores
+		p.gaps = &gaps{}
+		if err := p.apply(w, c.caPEM); err != nil {
+			return fmt.Errorf("world: %w", err)
+		}
+		if again {
+			c.config.Log.Info("the world has changed since the state was made: what the state holds stays as it is, what it lacked was added; a reset takes the new world",
+				"data", c.config.DataDir, "added", p.gaps.String())
+		}
+		c.kept.Put(keptWorld, now)
+	}
+	return c.nameHosts()
+}
+
+// worldHash stands for what a world says of the platforms.
+func worldHash(w *world.World) string {
+	platforms := *w
+	platforms.Serve = world.Serve{}
+	sum := sha256.Sum256(world.Format(&platforms))
+	return hex.EncodeToString(sum[:])
+}
+
+// gaps are what a world names and the cores lack.
+type gaps struct{ filled []string }
+
+// takes reports whether the world's word on a thing is to be put into the cores: always without gaps,
+// else if it does not exist.
+func (g *gaps) takes(exists bool, what string) bool {
+	if g == nil {
+		return true
+	}
+	if !exists {
+		g.filled = append(g.filled, what)
+	}
+	return !exists
+}
+
+// String names the first few.
+func (g *gaps) String() string {
+	const most = 8
+	switch n := len(g.filled); {
+	case n == 0:
+		return "nothing"
+	case n > most:
+		return fmt.Sprintf("%s and %d more", strings.Join(g.filled[:most], ", "), n-most)
+	}
+	return strings.Join(g.filled, ", ")
+}
+
+// putHub puts a hub, or where only gaps are filled and it exists, the CAs that it lacks.
+func (p platforms) putHub(h iothub.Hub) error {
+	old, err := p.hub.GetHub(h.Host)
+	if p.gaps.takes(err == nil && strings.EqualFold(old.Host, h.Host), "hub "+h.Host) {
+		_, err := p.hub.PutHub(h)
+		return err
+	}
+	for _, ca := range h.CAs {
+		has := slices.ContainsFunc(old.CAs, func(o iothub.CA) bool { return o.Name == ca.Name })
+		if p.gaps.takes(has, "hub certificate "+ca.Name) {
+			if err := p.hub.PutCA(h.Host, ca); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

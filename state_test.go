@@ -1,0 +1,119 @@
+package fakecloud
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fakecloud/fakecloud/emulators/iothub"
+	"github.com/fakecloud/fakecloud/internal/store"
+	"github.com/fakecloud/fakecloud/internal/store/storetest"
+)
+
+const demoHub = "fakecloud-hub.azure-devices.net"
+
+func TestEveryRowComesBackAsItWas(t *testing.T) {
+	t.Parallel()
+	storetest.RoundTrip(t, Start(t).state, "C2DMessage.deadline", "C2DMessage.lockedUntil", "Message.Seq", "Feedback.Seq")
+}
+
+// live runs one life of an instance in a directory and returns its log.
+func live(t *testing.T, dir, world string, life func(*Cloud)) string {
+	t.Helper()
+	var log bytes.Buffer
+	c, err := New(t.Context(), WithServerKey("ecdsa"), WithDataDir(dir), WithWorld(world), WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	require.NoError(t, err)
+	life(c)
+	require.NoError(t, c.Close())
+	return log.String()
+}
+
+func deviceIDs(c *Cloud) (all []string) {
+	for _, d := range c.cores.hub.Devices(demoHub) {
+		all = append(all, d.DeviceID)
+	}
+	return all
+}
+
+const oneMore = "azure: {hubs: [{name: fakecloud-hub, devices: [{deviceId: from-the-world}]}]}"
+
+func TestStateOutlivesTheInstance(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	var root []byte
+	var key string
+	live(t, dir, "", func(c *Cloud) {
+		root = c.RootsPEM()
+		require.Equal(t, []string{"demo-sas"}, deviceIDs(c))
+		require.NoError(t, c.PatchWorld(t.Context(), "azure: {hubs: [{name: fakecloud-hub, devices: [{deviceId: patched}]}]}"))
+		d, err := c.cores.hub.GetDevice(demoHub, "patched")
+		require.NoError(t, err)
+		key = d.Authentication.SymmetricKey.PrimaryKey
+		require.NoError(t, c.cores.hub.SetStatus(demoHub, "demo-sas", iothub.Disabled, "lost"))
+	})
+	log := live(t, dir, "", func(c *Cloud) {
+		require.Equal(t, root, c.RootsPEM())
+		require.Equal(t, []string{"demo-sas", "patched"}, deviceIDs(c))
+		d, err := c.cores.hub.GetDevice(demoHub, "patched")
+		require.NoError(t, err)
+		require.Equal(t, key, d.Authentication.SymmetricKey.PrimaryKey)
+		d, err = c.cores.hub.GetDevice(demoHub, "demo-sas")
+		require.NoError(t, err)
+		require.Equal(t, iothub.Disabled, d.Status, "the world does not overwrite")
+		require.NoError(t, c.cores.hub.DeleteDevice(demoHub, "demo-sas", ""))
+	})
+	require.NotContains(t, log, "world has changed")
+	live(t, dir, "", func(c *Cloud) {
+		require.Equal(t, []string{"patched"}, deviceIDs(c), "what was deleted stays so while the world is the same")
+	})
+	log = live(t, dir, oneMore, func(c *Cloud) {
+		require.Equal(t, []string{"demo-sas", "from-the-world", "patched"}, deviceIDs(c))
+	})
+	require.Equal(t, 1, bytes.Count([]byte(log), []byte("world has changed")))
+	require.Contains(t, log, `added="device demo-sas, device from-the-world"`)
+	require.NotContains(t, live(t, dir, oneMore, func(*Cloud) {}), "world has changed", "said once")
+	require.Contains(t, live(t, dir, "", func(*Cloud) {}), "added=nothing")
+
+	info, err := os.Stat(filepath.Join(dir, "state", "state.db"))
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+}
+
+func TestIDsOfAnEarlierLifeDoNotComeAgain(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	seen := map[string]bool{}
+	for range 3 {
+		c, err := New(t.Context(), WithServerKey("ecdsa"), WithDataDir(dir), WithSeed(7))
+		require.NoError(t, err)
+		id, _ := c.cores.hub.Tracking()
+		require.False(t, seen[id])
+		seen[id] = true
+		require.NoError(t, c.Close())
+	}
+}
+
+func TestTwoInstancesCannotShareADirectory(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	live(t, dir, "", func(*Cloud) {
+		_, err := New(t.Context(), WithDataDir(dir))
+		require.ErrorIs(t, err, store.ErrInUse)
+	})
+	live(t, dir, "", func(*Cloud) {})
+}
+
+func TestDamagedStateIsSeededAnew(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	live(t, dir, "", func(*Cloud) {})
+	path := filepath.Join(dir, "state", "state.db")
+	require.NoError(t, os.Truncate(path, 5000))
+	log := live(t, dir, "", func(c *Cloud) { require.Equal(t, []string{"demo-sas"}, deviceIDs(c)) })
+	require.Contains(t, log, "damaged")
+	require.Contains(t, log, path+".corrupt-")
+}
