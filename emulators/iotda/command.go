@@ -1,0 +1,164 @@
+package iotda
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	"github.com/fakecloud/fakecloud/internal/rule"
+	"github.com/fakecloud/fakecloud/internal/wire/iotda"
+)
+
+// waiters are the requests to devices that wait for an answer.
+type waiters struct {
+	mu      sync.Mutex
+	pending map[string]*waiter // by request id
+	order   []string           // of requests that nobody waits for, oldest first
+}
+
+type waiter struct {
+	instance, device string // the device that is connected
+	kind             iotda.Kind
+	answer           chan json.RawMessage // one fits; nil when nobody waits
+}
+
+// maxUnwaited bounds the pushes of desired properties whose answers are known though nobody waits for them.
+const maxUnwaited = 10_000
+
+// begin notes a request that somebody waits for.
+func (w *waiters) begin(id, instance, device string, kind iotda.Kind) *waiter {
+	call := &waiter{instance: instance, device: device, kind: kind, answer: make(chan json.RawMessage, 1)}
+	w.put(id, call)
+	return call
+}
+
+// expect notes a request whose answer is legal and of no interest.
+func (w *waiters) expect(id, instance, device string, kind iotda.Kind) {
+	w.put(id, &waiter{instance: instance, device: device, kind: kind})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.order = append(w.order, id)
+	if len(w.order) > maxUnwaited {
+		delete(w.pending, w.order[0])
+		w.order = w.order[1:]
+	}
+}
+
+func (w *waiters) put(id string, call *waiter) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.pending == nil {
+		w.pending = map[string]*waiter{}
+	}
+	w.pending[id] = call
+}
+
+func (w *waiters) end(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.pending, id)
+}
+
+func (w *waiters) clear() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pending, w.order = nil, nil
+}
+
+// take hands an answer to the one who waits for it, once.
+func (w *waiters) take(id, instance, device string, kind iotda.Kind, answer json.RawMessage) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	call, ok := w.pending[id]
+	if !ok || call.instance != instance || call.device != device || call.kind != kind {
+		return false
+	}
+	delete(w.pending, id)
+	if call.answer != nil {
+		call.answer <- answer
+	}
+	return true
+}
+
+// Reply is a device's answer with the id of the request.
+type Reply struct {
+	RequestID string
+	Response  json.RawMessage // as the device sent it
+}
+
+// Command calls a command of a device and waits for its answer. Errors: *Error (IOTDA.014016 when the
+// device is not online, IOTDA.014111 when it does not answer in time) or ctx's.
+func (s *Service) Command(ctx context.Context, instance, id string, call iotda.CommandCall) (Reply, error) {
+	if call.Paras == nil {
+		call.Paras = map[string]any{}
+	}
+	return s.ask(ctx, instance, id, iotda.Command, iotda.CommandAnswer, func(d Device) any {
+		call.ObjectDeviceID = d.DeviceID
+		return call
+	})
+}
+
+// SetProperties sets properties of a device and waits for its answer. Errors as of Command.
+func (s *Service) SetProperties(ctx context.Context, instance, id string, services []iotda.ServiceData) (Reply, error) {
+	return s.ask(ctx, instance, id, iotda.Set, iotda.SetResponse, func(d Device) any {
+		return iotda.PropertySet{ObjectDeviceID: d.DeviceID, Services: services}
+	})
+}
+
+// GetProperties asks a device for the properties of a service and waits for its answer. Errors as of Command.
+func (s *Service) GetProperties(ctx context.Context, instance, id, service string) (Reply, error) {
+	return s.ask(ctx, instance, id, iotda.Get, iotda.GetResponse, func(d Device) any {
+		return iotda.PropertyGet{ObjectDeviceID: d.DeviceID, ServiceID: service}
+	})
+}
+
+func (s *Service) ask(ctx context.Context, instance, id string, kind, answer iotda.Kind, body func(Device) any) (Reply, error) {
+	d, err := s.Device(instance, id)
+	if err != nil {
+		return Reply{}, err
+	}
+	i, _ := s.Instance(instance)
+	down := iotda.Topic{Kind: kind, DeviceID: d.Gateway(), RequestID: s.ids.GUID()}
+	call := s.waiting.begin(down.RequestID, instance, d.Gateway(), answer)
+	defer s.waiting.end(down.RequestID)
+	c := s.session(instance, d.Gateway())
+	if c == nil || !c.down.Deliver(down.Format(), iotda.Encode(body(d)), true) {
+		return Reply{}, s.notOnline(instance, d)
+	}
+	expired, stop := s.after(i.commandTimeout())
+	defer stop()
+	up := iotda.Topic{Kind: answer, DeviceID: d.Gateway(), RequestID: down.RequestID}.Format()
+	select {
+	case response := <-call.answer:
+		return Reply{down.RequestID, response}, nil
+	case <-expired:
+		return Reply{RequestID: down.RequestID}, s.refuseAPI(instance, id, CodeTimeout, &rule.Refusal{Rule: "DA-24/timeout",
+			Detail: "the device did not answer in time", Seen: "no answer within " + i.commandTimeout().String(), Expected: "a publish to " + up})
+	case <-ctx.Done():
+		return Reply{}, ctx.Err()
+	}
+}
+
+func (s *Service) notOnline(instance string, d Device) *Error {
+	seen := "status " + d.State()
+	if d.GatewayID != "" {
+		seen = "gateway " + d.GatewayID + " is not connected"
+	}
+	return s.refuseAPI(instance, d.DeviceID, CodeNotOnline, &rule.Refusal{Rule: "DA-25/offline",
+		Detail: "Operation not allowed. The device is not online.", Seen: seen, Expected: "a connected device"})
+}
+
+// answered takes an answer to a command, a property set or a property get; one that nobody waits for is
+// ignored (DA-26).
+func (c *Session) answered(from source, payload []byte) {
+	if !json.Valid(payload) {
+		c.explain(from.name, &rule.Refusal{Rule: "DA-26/json", Detail: "the answer is not JSON", Seen: clip(string(payload)), Expected: "one JSON object"})
+		return
+	}
+	if c.svc.waiting.take(from.topic.RequestID, c.id.Instance, c.id.DeviceID, from.topic.Kind, payload) {
+		return
+	}
+	c.explain(from.name, &rule.Refusal{Rule: "DA-26/unknown", Detail: "no request with this id waits for an answer of this kind",
+		Seen: fmt.Sprintf("request_id %q", clip(from.topic.RequestID)), Expected: "the request_id of the request, once, within its time"})
+}

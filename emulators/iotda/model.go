@@ -1,0 +1,245 @@
+package iotda
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/fakecloud/fakecloud/internal/rule"
+)
+
+// The data types of a product model.
+var dataTypes = []string{"int", "long", "decimal", "string", "DateTime", "jsonObject", "enum", "boolean", "string list"}
+
+// Limits of a product model; our own.
+const (
+	maxServices   = 500
+	maxProperties = 500
+)
+
+// complete validates a product and fills what it leaves open.
+func (p *Product) complete() error {
+	if p.ProtocolType == "" {
+		p.ProtocolType = "MQTT"
+	}
+	if p.DataFormat == "" {
+		p.DataFormat = "json"
+	}
+	if p.DeviceType == "" {
+		p.DeviceType = p.Name
+	}
+	switch {
+	case p.ProductID != "" && (len(p.ProductID) > maxDeviceID || !identifier.MatchString(p.ProductID)):
+		return invalid("product_id %q: letters, digits, _ and -", clip(p.ProductID))
+	case p.Name == "" || len(p.Name) > 256:
+		return invalid("name: 1 to 256 characters")
+	case p.DataFormat != "json" && p.DataFormat != "binary":
+		return invalid("data_format %q: json or binary", clip(p.DataFormat))
+	case len(p.Services) > maxServices:
+		return invalid("service_capabilities: at most %d", maxServices)
+	}
+	seen := map[string]bool{}
+	for i, c := range p.Services {
+		if c.ServiceID == "" || len(c.ServiceID) > 64 || seen[c.ServiceID] {
+			return invalid("service_capabilities[%d].service_id %q: 1 to 64 characters, once in a product", i, clip(c.ServiceID))
+		}
+		seen[c.ServiceID] = true
+		if err := c.validate(); err != nil {
+			return err
+		}
+	}
+	for _, t := range p.Topics {
+		if t.Suffix == "" || len(t.Suffix) > 128 || strings.ContainsAny(t.Suffix, "+#?\x00") || !slices.Contains([]string{"PUBLISH", "SUBSCRIBE", "ALL"}, t.Operation) {
+			return invalid("topic %q: a suffix of 1 to 128 characters without wildcards, and PUBLISH, SUBSCRIBE or ALL", clip(t.Suffix))
+		}
+	}
+	return nil
+}
+
+func (c Capability) validate() error {
+	if len(c.Properties) > maxProperties || len(c.Commands) > maxProperties {
+		return invalid("service %s: at most %d properties and commands", c.ServiceID, maxProperties)
+	}
+	for _, p := range c.Properties {
+		if p.Name == "" || len(p.Name) > 64 || strings.ContainsAny(p.Name, ".$\x00") {
+			return invalid("service %s: property_name %q: 1 to 64 characters without . and $", c.ServiceID, clip(p.Name))
+		}
+		if err := p.Value.validate(c.ServiceID + "." + p.Name); err != nil {
+			return err
+		}
+	}
+	for _, command := range c.Commands {
+		for _, para := range command.Paras {
+			if err := para.Value.validate(c.ServiceID + "." + command.Name + "." + para.Name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (v Value) validate(where string) error {
+	if !slices.Contains(dataTypes, v.DataType) {
+		return invalid("%s: data_type %q: one of %s", where, clip(v.DataType), strings.Join(dataTypes, ", "))
+	}
+	for _, bound := range []string{v.Min, v.Max} {
+		if _, err := strconv.ParseFloat(bound, 64); bound != "" && err != nil {
+			return invalid("%s: %q is no number: min and max are numbers as text", where, clip(bound))
+		}
+	}
+	if v.DataType == "enum" && len(v.EnumList) == 0 {
+		return invalid("%s: enum needs an enum_list", where)
+	}
+	return nil
+}
+
+func (p Product) service(id string) (Capability, bool) {
+	i := slices.IndexFunc(p.Services, func(c Capability) bool { return c.ServiceID == id })
+	if i < 0 {
+		return Capability{}, false
+	}
+	return p.Services[i], true
+}
+
+func (p Product) serviceIDs() []string {
+	var ids []string
+	for _, c := range p.Services {
+		ids = append(ids, c.ServiceID)
+	}
+	return ids
+}
+
+func (c Capability) property(name string) (Property, bool) {
+	i := slices.IndexFunc(c.Properties, func(p Property) bool { return p.Name == name })
+	if i < 0 {
+		return Property{}, false
+	}
+	return c.Properties[i], true
+}
+
+func (c Capability) propertyNames() []string {
+	var names []string
+	for _, p := range c.Properties {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+// check judges a value against its model (DA-33). Numbers are json.Number. The step is not enforced.
+func (v Value) check(where string, x any) *rule.Refusal {
+	wrong := func(cause, detail, expected string) *rule.Refusal {
+		return &rule.Refusal{Rule: rule.ID("DA-33/" + cause), Detail: where + " " + detail, Seen: where + " = " + shown(x), Expected: expected}
+	}
+	badType := func() *rule.Refusal {
+		return wrong("type", "is "+v.DataType+" in the product model and not "+kindOf(x), v.describe())
+	}
+	switch v.DataType {
+	case "int", "long", "decimal":
+		n, ok := x.(json.Number)
+		if !ok {
+			return badType()
+		}
+		f, err := n.Float64()
+		if err != nil || v.DataType != "decimal" && !whole(f, v.DataType) {
+			return badType()
+		}
+		if !v.inRange(f) {
+			return wrong("range", "lies outside its range", v.describe())
+		}
+	case "boolean":
+		if _, ok := x.(bool); !ok {
+			return badType()
+		}
+	case "jsonObject":
+		if _, ok := x.(map[string]any); !ok {
+			return badType()
+		}
+	case "string list":
+		list, ok := x.([]any)
+		if !ok || slices.ContainsFunc(list, func(e any) bool { _, text := e.(string); return !text }) {
+			return badType()
+		}
+	default: // string, DateTime, enum
+		text, ok := x.(string)
+		switch {
+		case !ok:
+			return badType()
+		case v.DataType == "enum" && !slices.Contains(v.EnumList, text):
+			return wrong("enum", "is none of its values", "one of "+listed(v.EnumList))
+		case v.MaxLength > 0 && utf8.RuneCountInString(text) > v.MaxLength:
+			return wrong("length", fmt.Sprintf("has %d characters", utf8.RuneCountInString(text)), fmt.Sprintf("at most %d characters", v.MaxLength))
+		}
+	}
+	return nil
+}
+
+func whole(f float64, kind string) bool {
+	limit := float64(math.MaxInt32)
+	if kind == "long" {
+		limit = math.MaxInt64
+	}
+	return f == math.Trunc(f) && math.Abs(f) <= limit
+}
+
+func (v Value) inRange(f float64) bool {
+	least, errLeast := strconv.ParseFloat(v.Min, 64)
+	most, errMost := strconv.ParseFloat(v.Max, 64)
+	return (errLeast != nil || f >= least) && (errMost != nil || f <= most)
+}
+
+// describe says what a value of this type looks like.
+func (v Value) describe() string {
+	text := v.DataType
+	switch v.DataType {
+	case "int", "long":
+		text = "a whole number"
+	case "decimal":
+		text = "a number"
+	case "string", "DateTime":
+		text = "text in quotes"
+	case "enum":
+		return "one of " + listed(v.EnumList)
+	case "boolean":
+		return "true or false"
+	case "jsonObject":
+		return "an object"
+	case "string list":
+		return "a list of texts"
+	}
+	if v.Min != "" || v.Max != "" {
+		text += fmt.Sprintf(" from %s to %s", v.Min, v.Max)
+	}
+	return text
+}
+
+func kindOf(x any) string {
+	switch x := x.(type) {
+	case nil:
+		return "null"
+	case bool:
+		return "true or false"
+	case string:
+		return "text"
+	case json.Number:
+		if strings.ContainsAny(x.String(), ".eE") {
+			return "a number with a fraction"
+		}
+		return "a number"
+	case []any:
+		return "a list"
+	}
+	return "an object"
+}
+
+// shown is a value as the journal repeats it.
+func shown(x any) string {
+	b, err := json.Marshal(x)
+	if err != nil {
+		return kindOf(x)
+	}
+	return clip(string(b))
+}

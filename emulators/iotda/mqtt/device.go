@@ -1,0 +1,117 @@
+package mqtt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/fakecloud/fakecloud/emulators/iotda"
+	"github.com/fakecloud/fakecloud/internal/broker"
+	"github.com/fakecloud/fakecloud/internal/rule"
+)
+
+// device is one accepted connection. The broker calls it from one goroutine at a time, but for Gone.
+type device struct {
+	service *iotda.Service
+	id      iotda.Identity
+	link    broker.Link
+	conn    uint64
+	address string
+	filters map[string]bool // granted; the value is whether it is a custom topic
+	session *iotda.Session
+}
+
+var (
+	_ broker.Device  = (*device)(nil)
+	_ iotda.Downlink = (*device)(nil)
+)
+
+// Established implements broker.Device.
+func (d *device) Established() {
+	d.session = d.service.Open(d.id, d.conn, d.address, d)
+}
+
+// Gone implements broker.Device.
+func (d *device) Gone(error) {
+	if d.session != nil {
+		d.session.Close()
+	}
+}
+
+// Will implements broker.Device: IoTDA has no wills.
+func (*device) Will(context.Context, broker.Message) {}
+
+// Deliver implements iotda.Downlink. Subscribed topics come with the QoS of their subscription, system
+// topics without one with QoS 0.
+func (d *device) Deliver(topic string, payload []byte, system bool) bool {
+	return d.link.Send(d.outgoing(topic, payload, system))
+}
+
+func (d *device) outgoing(topic string, payload []byte, system bool) broker.Outgoing {
+	o := broker.Outgoing{Topic: topic, Payload: payload, QoS: 1, Unsubscribed: system}
+	if _, subscribed := d.link.Subscribed(topic); !subscribed {
+		o.QoS = 0
+	}
+	return o
+}
+
+// Close implements iotda.Downlink.
+func (d *device) Close(cause error) {
+	var r *rule.Refusal
+	if errors.As(cause, &r) {
+		silent := *r
+		silent.Silent = true
+		cause = &silent
+	}
+	d.link.Close(cause)
+}
+
+// Subscribe implements broker.Device.
+func (d *device) Subscribe(filter string, qos byte) broker.Verdict {
+	_, again := d.filters[filter]
+	custom := strings.Contains(filter, "/user/") || !strings.HasPrefix(filter, "$")
+	if !again {
+		if r := d.room(custom); r != nil {
+			return broker.Verdict{Action: broker.Refuse, Refusal: r}
+		}
+	}
+	if r := d.session.Subscribe(filter); r != nil {
+		return broker.Verdict{Action: broker.Refuse, Refusal: r}
+	}
+	d.filters[filter] = custom
+	return broker.Verdict{Granted: min(qos, 1), After: d.session.Subscribed}
+}
+
+// room refuses one subscription too many (DA-41).
+func (d *device) room(custom bool) *rule.Refusal {
+	customs := 0
+	for _, is := range d.filters {
+		if is {
+			customs++
+		}
+	}
+	switch {
+	case len(d.filters) >= maxSubscriptions:
+		return &rule.Refusal{Rule: "DA-41/count", Code: subackFailure, Seen: fmt.Sprintf("subscription %d", len(d.filters)+1), Expected: fmt.Sprintf("at most %d", maxSubscriptions)}
+	case custom && customs >= maxCustom:
+		return &rule.Refusal{Rule: "DA-41/custom", Code: subackFailure, Seen: fmt.Sprintf("custom topic %d", customs+1), Expected: fmt.Sprintf("at most %d", maxCustom)}
+	}
+	return nil
+}
+
+// Unsubscribe implements broker.Device.
+func (d *device) Unsubscribe(filter string) { delete(d.filters, filter) }
+
+// Publish implements broker.Device.
+func (d *device) Publish(_ context.Context, m broker.Message) broker.Verdict {
+	answers, rejected := d.session.Publish(m.Topic, m.Payload)
+	v := broker.Verdict{}
+	if rejected {
+		v.Action = broker.Drop
+	}
+	for _, a := range answers {
+		v.Answers = append(v.Answers, d.outgoing(a.Topic, a.Payload, true))
+	}
+	return v
+}

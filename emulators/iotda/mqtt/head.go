@@ -1,0 +1,75 @@
+package mqtt
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/fakecloud/fakecloud/emulators/iotda"
+	"github.com/fakecloud/fakecloud/internal/broker"
+	"github.com/fakecloud/fakecloud/internal/rule"
+)
+
+// The limits of a connection.
+const (
+	minKeepAlive     = 30
+	maxKeepAlive     = 1200
+	maxSubscriptions = 100
+	maxCustom        = 50
+	badClientID      = 2
+	subackFailure    = 0x80
+	maxPacket        = 2 << 20 // above the 1 MB that the core rejects with its own rule
+)
+
+// Head is a broker.Head for all instances of a service.
+type Head struct {
+	service *iotda.Service
+}
+
+var _ broker.Head = (*Head)(nil)
+
+// New returns the head of a service.
+func New(s *iotda.Service) *Head { return &Head{s} }
+
+// Config completes base (Journal, Clock, Log) to the settings of a broker for s: its head, levels and packet
+// limit, and the rules that the broker decides.
+func Config(s *iotda.Service, base broker.Config) broker.Config {
+	base.Platform = iotda.Platform
+	base.Head = New(s)
+	base.Levels = []byte{3, 4, 5}
+	base.MaxPacket = maxPacket
+	base.Rules = broker.Rules{
+		Level: "DA-8/level", First: "DA-1/first", TakeOver: "DA-13/takeover", KeepAlive: "DA-12/silent",
+		Malformed: "DA-1/malformed", TooLarge: "DA-43/packet", QoS2: "DA-40/qos2",
+	}
+	base.Mask = Mask
+	return base
+}
+
+// Mask hides the password: with sign type 0 whoever has it can connect for ever.
+func Mask(username string, password []byte) (shownUsername, shownPassword string) {
+	if len(password) == 0 {
+		return username, ""
+	}
+	return username, "***"
+}
+
+// Connect implements broker.Head.
+func (h *Head) Connect(_ context.Context, c *broker.Connect) (broker.Session, error) {
+	if c.KeepAlive < minKeepAlive || c.KeepAlive > maxKeepAlive {
+		return broker.Session{}, &rule.Refusal{Rule: "DA-8/keep-alive", Code: badClientID,
+			Seen: fmt.Sprintf("a keep alive of %d s", c.KeepAlive), Expected: "30 to 1200 s"}
+	}
+	credentials := iotda.Credentials{
+		Instance: c.Peer.Endpoint, ClientID: c.ClientID, Username: c.Username, Password: string(c.Password),
+		Certificates: c.Peer.Certificates, Secure: c.Peer.TLSVersion != 0, SNI: c.Peer.SNI, Conn: c.Peer.Conn,
+	}
+	if c.Peer.Remote != nil {
+		credentials.Address = c.Peer.Remote.String()
+	}
+	id, err := h.service.Authenticate(credentials)
+	if err != nil {
+		return broker.Session{}, err
+	}
+	d := &device{service: h.service, id: id, link: c.Link, conn: c.Peer.Conn, address: credentials.Address, filters: map[string]bool{}}
+	return broker.Session{Device: d, Name: id.DeviceID}, nil
+}

@@ -1,0 +1,107 @@
+package iotda
+
+import (
+	"sort"
+	"strings"
+
+	"github.com/fakecloud/fakecloud/internal/wire/iotda"
+)
+
+// maxCompared bounds how many names a refusal is compared with, so that a wrong client stays cheap.
+const maxCompared = 5000
+
+// nearest returns the name with the fewest edits to text, empty when none is close.
+func nearest(text string, names []string) string {
+	text = clip(text)
+	best, fewest := "", len(text)/3+2
+	for _, name := range names[:min(len(names), maxCompared)] {
+		if d := edits(strings.ToLower(text), strings.ToLower(name)); d < fewest {
+			best, fewest = name, d
+		}
+	}
+	return best
+}
+
+// edits is the Levenshtein distance in bytes.
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+func (s *Service) nearestDevice(instance, id string) string {
+	prefix := instance + keySeparator
+	keys := s.devices.Keys(prefix)
+	if len(keys) > maxCompared {
+		return ""
+	}
+	for i := range keys {
+		keys[i] = keys[i][len(prefix):]
+	}
+	sort.Strings(keys)
+	return nearest(id, keys)
+}
+
+// nearestTopic returns the topic that a device probably meant to publish to.
+func nearestTopic(name, device string) string {
+	var names []string
+	for _, k := range iotda.Up() {
+		names = append(names, iotda.Topic{Kind: k, DeviceID: device, RequestID: "{request_id}"}.Format())
+	}
+	for i, n := range names {
+		names[i] = strings.TrimSuffix(n, "?request_id={request_id}")
+	}
+	if best := nearest(name, names); best != "" {
+		return best
+	}
+	return names[0]
+}
+
+// Claim says whether a CONNECT without a telling host name is for IoTDA, and for which instance: the one
+// that has the device, or one whose enrollment group the client id names, else the first. near is the
+// closest legal client id where it is not claimed but looks as if it was meant for IoTDA.
+func (s *Service) Claim(clientID, username string) (instance string, ok bool, near string) {
+	instances := s.Instances()
+	if len(instances) == 0 {
+		return "", false, ""
+	}
+	for _, i := range instances {
+		for _, scope := range i.Scopes {
+			if _, ok := iotda.ParseScopeID(clientID, scope.ID); ok {
+				return i.Name, true, ""
+			}
+		}
+	}
+	id, err := iotda.ParseClientID(clientID)
+	for _, device := range []string{id.DeviceID, username} {
+		for _, i := range instances {
+			if _, known := s.devices.Get(key(i.Name, device)); known && device != "" {
+				return i.Name, true, ""
+			}
+		}
+	}
+	if err == nil {
+		return instances[0].Name, true, ""
+	}
+	if username != "" && strings.HasPrefix(clientID, username+"_0_") {
+		return instances[0].Name, true, ""
+	}
+	if best := s.nearestDevice(instances[0].Name, id.DeviceID); best != "" && id.DeviceID != "" {
+		return "", false, "IoTDA takes the client id " + iotda.ClientID{DeviceID: best, Sign: iotda.SignUnchecked, Stamp: iotda.Stamp(s.clock.Wall())}.Format()
+	}
+	return "", false, ""
+}

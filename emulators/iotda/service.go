@@ -1,0 +1,154 @@
+package iotda
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fakecloud/fakecloud/internal/clock"
+	"github.com/fakecloud/fakecloud/internal/ids"
+	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/rule"
+	"github.com/fakecloud/fakecloud/internal/store"
+)
+
+// Platform is the platform's name in the journal.
+const Platform = "iotda"
+
+// Config makes a Service. All but Log is required.
+type Config struct {
+	Clock   clock.Clock
+	IDs     *ids.Source
+	Journal *journal.Journal
+	Store   *store.Store
+	Log     *slog.Logger // nil discards
+}
+
+// Service is all IoTDA instances. Its methods may be called concurrently.
+type Service struct {
+	clock   clock.Clock
+	ids     *ids.Source
+	journal *journal.Journal
+	log     *slog.Logger
+	certs   certCache
+
+	admin     sync.Mutex // held while records that refer to each other change
+	instances *store.Table[Instance]
+	apps      *store.Table[App]
+	products  *store.Table[Product]
+	devices   *store.Table[Device]
+	cas       *store.Table[CA]
+	templates *store.Table[Template]
+	policies  *store.Table[Policy]
+	shadows   *store.Table[shadow]
+	messages  *store.Table[mailbox]
+	versions  *store.Table[int64] // of gateways' lists of children
+
+	waiting waiters
+
+	mu   sync.Mutex // guards live; never held while a connection is closed or written to
+	live map[string]*Session
+}
+
+// New returns a Service without instances; its state lives in cfg.Store.
+func New(cfg Config) *Service {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Service{
+		clock: cfg.Clock, ids: cfg.IDs, journal: cfg.Journal, log: cfg.Log,
+		instances: store.NewTable[Instance](cfg.Store, "iotda.instances", nil),
+		apps:      store.NewTable[App](cfg.Store, "iotda.apps", nil),
+		products:  store.NewTable[Product](cfg.Store, "iotda.products", nil),
+		devices:   store.NewTable[Device](cfg.Store, "iotda.devices", nil),
+		cas:       store.NewTable[CA](cfg.Store, "iotda.cas", nil),
+		templates: store.NewTable[Template](cfg.Store, "iotda.templates", nil),
+		policies:  store.NewTable[Policy](cfg.Store, "iotda.policies", nil),
+		shadows:   store.NewTable[shadow](cfg.Store, "iotda.shadows", nil),
+		messages:  store.NewTable[mailbox](cfg.Store, "iotda.messages", nil),
+		versions:  store.NewTable[int64](cfg.Store, "iotda.gateways", nil),
+		live:      map[string]*Session{},
+	}
+}
+
+const keySeparator = "\x1f"
+
+func key(parts ...string) string { return strings.Join(parts, keySeparator) }
+
+// Code is an error code of the application API ("Error Codes", iot_06_v5_0018).
+type Code string
+
+// The error codes.
+const (
+	CodeInvalid       Code = "IOTDA.000006" // invalid input data
+	CodeFormat        Code = "IOTDA.000008" // bad request format
+	CodeLimit         Code = "IOTDA.000017" // limit out of range
+	CodeNoDevice      Code = "IOTDA.014000" // the device does not exist
+	CodeNotOnline     Code = "IOTDA.014016" // the device is not online
+	CodeTimeout       Code = "IOTDA.014111" // the device did not answer in time
+	CodeNotSubscribed Code = "IOTDA.014112" // the device has not subscribed to the topic
+	CodeNotFound      Code = "IOTDA.000005" // another record does not exist; the number is our own choice
+	CodeConflict      Code = "IOTDA.000007" // it exists already, or is in use; the number is our own choice
+	CodeForeignChild  Code = "IOTDA.021104" // the child belongs to another gateway
+)
+
+// Error is an error of the application API. Refusal, where set, is the rule that was broken; it is in the
+// journal already.
+type Error struct {
+	Code    Code
+	Text    string
+	Refusal *rule.Refusal
+}
+
+// Error implements error.
+func (e *Error) Error() string { return string(e.Code) + ": " + e.Text }
+
+func invalid(format string, args ...any) *Error {
+	return &Error{Code: CodeInvalid, Text: fmt.Sprintf(format, args...)}
+}
+
+func notFound(what, id string) *Error {
+	return &Error{Code: CodeNotFound, Text: fmt.Sprintf("%s %q does not exist", what, clip(id))}
+}
+
+func conflict(format string, args ...any) *Error {
+	return &Error{Code: CodeConflict, Text: fmt.Sprintf(format, args...)}
+}
+
+// refuseAPI journals a refused call of the application API.
+func (s *Service) refuseAPI(instance, device string, code Code, r *rule.Refusal) *Error {
+	r.Silent = true // its status is the API's to choose
+	s.journal.Refuse(journal.Event{Platform: Platform, Endpoint: instance, Device: device, Dir: journal.In}, r)
+	text := r.Detail
+	if r.Expected != "" {
+		text += "; expected " + r.Expected
+	}
+	return &Error{Code: code, Text: text, Refusal: r}
+}
+
+// after returns a channel that is closed when the timers clock has moved on by d.
+func (s *Service) after(d time.Duration) (expired <-chan struct{}, stop func()) {
+	c := make(chan struct{})
+	t := s.clock.AfterFunc(d, func() { close(c) })
+	return c, func() { t.Stop() }
+}
+
+// clip shortens what a client sent, for messages.
+func clip(text string) string {
+	const most = 256
+	if len(text) > most {
+		text = text[:most] + "…"
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
+}
+
+// listed joins names for a person, at most ten.
+func listed(names []string) string {
+	const most = 10
+	if len(names) > most {
+		return strings.Join(names[:most], ", ") + ", …"
+	}
+	return strings.Join(names, ", ")
+}

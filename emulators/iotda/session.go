@@ -1,0 +1,188 @@
+package iotda
+
+import (
+	"errors"
+	"sync/atomic"
+
+	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/rule"
+	"github.com/fakecloud/fakecloud/internal/wire/iotda"
+)
+
+// Downlink is what the core needs of a live connection, whatever its protocol. Its methods must not block.
+type Downlink interface {
+	// Deliver hands over a message. System topics need no subscription, others do; it reports whether the
+	// message will be sent.
+	Deliver(topic string, payload []byte, system bool) bool
+	// Close ends the connection without a word to the client; cause may be a *rule.Refusal. Closing twice
+	// or after the end is no error.
+	Close(cause error)
+}
+
+// Session is one live connection of a device. Publish and Subscribed are called one at a time.
+type Session struct {
+	svc     *Service
+	id      Identity
+	conn    uint64
+	address string
+	down    Downlink
+	ended   atomic.Bool
+	drops   int // explained of the message at hand
+}
+
+// Answer is a message to the device that follows the ack of its own.
+type Answer struct {
+	Topic   string
+	Payload []byte
+}
+
+// Open makes a connection of id the live one; an earlier one of the same device is closed (DA-13). What
+// waited for the device is delivered. The caller calls Close when the connection has ended, whoever ended it.
+func (s *Service) Open(id Identity, conn uint64, address string, d Downlink) *Session {
+	c := &Session{svc: s, id: id, conn: conn, address: address, down: d}
+	k := c.key()
+	s.mu.Lock()
+	old := s.live[k]
+	s.live[k] = c
+	s.mu.Unlock()
+	if old != nil {
+		old.cut(takenOver(id.DeviceID))
+	}
+	if id.Scope != "" {
+		return c
+	}
+	d2, err := s.setStatus(id.Instance, id.DeviceID, Online)
+	switch {
+	case err != nil:
+		c.cut(errDeleted)
+		return c
+	case d2.Frozen:
+		c.cut(refusal("DA-11/frozen", codeForbidden, "device "+d2.DeviceID+" is frozen", "status FROZEN", "a device that is not frozen"))
+		return c
+	}
+	s.log.Info("connected", "platform", Platform, "endpoint", id.Instance, "device", id.DeviceID, "conn", conn)
+	s.pushDesired(id.Instance, d2)
+	s.deliverPending(id.Instance, id.DeviceID)
+	return c
+}
+
+func takenOver(device string) *rule.Refusal {
+	return refusal("DA-13/takeover", codeForbidden, "another connection of "+device+" took over", "a second connection of the device", "one connection per device")
+}
+
+// key tells device access and the provisioning service apart: a device may have a connection to each.
+func (c *Session) key() string { return key(c.id.Instance, c.id.DeviceID, c.id.Scope) }
+
+// Close tells that the connection has ended. Further calls do nothing.
+func (c *Session) Close() {
+	c.ended.Store(true)
+	s, k := c.svc, c.key()
+	s.mu.Lock()
+	current := s.live[k] == c
+	if current {
+		delete(s.live, k)
+	}
+	s.mu.Unlock()
+	if !current || c.id.Scope != "" {
+		return
+	}
+	if _, err := s.setStatus(c.id.Instance, c.id.DeviceID, Offline); err == nil {
+		s.childrenOffline(c.id.Instance, c.id.DeviceID)
+	}
+	s.log.Info("disconnected", "platform", Platform, "endpoint", c.id.Instance, "device", c.id.DeviceID, "conn", c.conn)
+}
+
+// cut ends the connection from our side. The session stays listed until its head calls Close.
+func (c *Session) cut(cause error) {
+	c.ended.Store(true)
+	c.down.Close(cause)
+}
+
+// cut closes the live connections that match.
+func (s *Service) cut(match func(*Session) bool, cause error) int {
+	var found []*Session
+	s.mu.Lock()
+	for _, c := range s.live {
+		if match(c) {
+			found = append(found, c)
+		}
+	}
+	s.mu.Unlock()
+	for _, c := range found {
+		c.cut(cause)
+	}
+	return len(found)
+}
+
+var errDisconnected = errors.New("disconnected by the application or the tester")
+
+// Disconnect closes a device's connection, as a network failure would, and reports whether it had one.
+func (s *Service) Disconnect(instance, device string) bool {
+	return s.cut(func(c *Session) bool { return c.id.Instance == instance && c.id.DeviceID == device }, errDisconnected) > 0
+}
+
+// Reset closes every connection; the store is emptied by its owner.
+func (s *Service) Reset(cause error) {
+	s.cut(func(*Session) bool { return true }, cause)
+	s.waiting.clear()
+}
+
+// session returns the live session of a device, nil when it is not connected.
+func (s *Service) session(instance, device string) *Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.live[key(instance, device, "")]
+	if c == nil || c.ended.Load() {
+		return nil
+	}
+	return c
+}
+
+// Connection returns the connection number of a device's live connection.
+func (s *Service) Connection(instance, device string) (conn uint64, ok bool) {
+	if c := s.session(instance, device); c != nil {
+		return c.conn, true
+	}
+	return 0, false
+}
+
+// setStatus records a device's connection state and tells of it.
+func (s *Service) setStatus(instance, id, status string) (Device, error) {
+	now := s.clock.Wall().UTC()
+	changed := false
+	d, err := s.updateDevice(instance, id, func(d *Device) error {
+		changed = d.Status != status
+		d.Status, d.StatusChanged = status, now
+		if status == Online {
+			d.lastOnline = now
+			if d.Activated.IsZero() {
+				d.Activated = now
+			}
+		}
+		return nil
+	})
+	if err == nil && changed {
+		s.notify(instance, d, Notification{Resource: "device.status", Event: "update", Body: map[string]any{
+			"status": status, "last_online_time": iotda.FormatTime(d.lastOnline), "status_update_time": iotda.FormatTime(now)}})
+	}
+	return d, err
+}
+
+// Event returns the journal event that all of the session's events start from.
+func (c *Session) event(k journal.Kind, topic string) journal.Event {
+	return journal.Event{Platform: Platform, Endpoint: c.id.Instance, Conn: c.conn, Address: c.address,
+		Device: c.id.DeviceID, Kind: k, Dir: journal.In, Topic: topic}
+}
+
+// mostExplained bounds what the journal says of one message.
+const mostExplained = 20
+
+// explain says in the journal why something was dropped that the wire is silent about.
+func (c *Session) explain(topic string, r *rule.Refusal) {
+	c.drops++
+	if c.drops > mostExplained {
+		return
+	}
+	r.Silent = true
+	c.svc.journal.Refuse(c.event(journal.Refused, topic), r)
+}
