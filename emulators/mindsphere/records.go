@@ -99,6 +99,15 @@ func (s *Service) DeleteTenant(name string) bool {
 	for _, a := range s.assets.List(name + "/") {
 		s.assets.Delete(key(name, a.AssetID))
 	}
+	for _, j := range s.jobs.List(name + "/") {
+		s.dropJob(j)
+	}
+	for _, t := range s.aspectTypes.List(name + "/") {
+		s.aspectTypes.Delete(key(name, t.ID))
+	}
+	for _, t := range s.assetTypes.List(name + "/") {
+		s.assetTypes.Delete(key(name, t.ID))
+	}
 	return s.tenants.Delete(name)
 }
 
@@ -184,7 +193,7 @@ func (s *Service) Agent(clientID string) (Agent, bool) { return s.agents.Get(cli
 // Agents returns the agents of a tenant, ordered by client id.
 func (s *Service) Agents(tenant string) []Agent { return s.agents.List(tenant + "_") }
 
-// DeleteAgent forgets an agent with its asset, closes its connection, and reports whether there was one.
+// DeleteAgent forgets an agent with its own asset, its models and mappings, closes its connection, and reports whether there was one.
 // Its next connection is a first one again.
 func (s *Service) DeleteAgent(clientID string) bool {
 	a, ok := s.agents.Get(clientID)
@@ -193,6 +202,12 @@ func (s *Service) DeleteAgent(clientID string) bool {
 	}
 	if a.AssetID != "" {
 		s.assets.Delete(key(a.Tenant, a.AssetID))
+	}
+	for _, k := range s.models.Keys(modelKey(clientID, "")) {
+		s.models.Delete(k)
+	}
+	for _, k := range s.mappings.Keys(mappingPrefix(clientID)) {
+		s.mappings.Delete(k)
 	}
 	s.cut(clientID, errDeleted)
 	return true

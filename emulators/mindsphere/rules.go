@@ -11,6 +11,8 @@ const (
 	srcAM      = "MindSphere, Asset Modeler Async API samples"
 	srcAsync   = "MindSphere, MindConnect Async API"
 	srcCommand = "MindSphere, MindConnect MQTT Commanding"
+	srcV4Doc   = "MindSphere, Creating V4 Data Model"
+	srcToken   = "MindSphere, Acquiring an Agent Access Token via MQTT Agents"
 	srcSample  = "github.com/mindsphere/mindconnect-mqtt"
 	srcV4      = "github.com/mindsphere/mindconnect-mqtt-v4-example"
 	srcAWS     = "AWS IoT Core developer guide"
@@ -95,6 +97,61 @@ var Rules = []rule.Rule{
 			{ID: "form", Why: "The topic is not one of MindConnect MQTT's.", Fix: "Publish to tc/{tenant}/{clientId}/o/{application}_{version}/{topic}, without a slash at the begin."},
 			{ID: "qos2", Why: "The message was published with QoS 2.", Fix: "Publish with QoS 0 or 1."},
 		}},
+	{ID: "MS-18", Title: "A valid version 3 model is answered on amo_v3/ms with Success and the request's id", Source: srcAM + "; " + srcSample, Grade: rule.Documented,
+		Assumption: "the answer has the fields of version 4 (id, modelId, message, status)"},
+	{ID: "MS-19", Title: "An instantiation is answered on amo_v3/ip with progress and then Success", Source: srcAM + "; " + srcSample, Grade: rule.Documented},
+	{ID: "MS-20", Title: "A model that is wrong or unknown is answered with Failed and its errors; the connection stays", Source: srcV4Doc + "; " + srcAM, Grade: rule.Documented,
+		Assumption: "errors are a list of path and message",
+		Causes: []rule.Cause{
+			{ID: "unreadable", Why: "The message is no JSON, or not in the envelope that the asset modeler wants.", Fix: "Send {\"id\":…,\"data\":{…}}; the journal names the place."},
+			{ID: "model", Why: "The model contradicts itself or the tenant.", Fix: "Mend what the journal and the answer's errors name by its JSON path."},
+			{ID: "unknown-model", Why: "The agent has sent no model of that name.", Fix: "Publish the model first (amo_v3/m, or amo_v4/mi) and wait for Success."},
+			{ID: "parameter", Why: "The model has placeholders ${name} that got no value.", Fix: "Add each name with its value to data.parameterization.values."},
+			{ID: "limit", Why: "The model would make more types, assets or mappings than fakecloud keeps.", Fix: "Use fewer, or begin again with an empty tenant."},
+		}},
+	{ID: "MS-21", Title: "A version 4 model makes or updates types, assets and mappings; amo_v4/mip tells the progress, then Success", Source: srcV4Doc + "; " + srcV4, Grade: rule.Documented},
+	{ID: "MS-22", Title: "Time series of mapped data points are stored; there is no answer but the PUBACK", Source: srcAsync, Grade: rule.Documented},
+	{ID: "MS-23", Title: "Other time series are lost in silence, with a PUBACK", Source: srcAsync, Grade: rule.Documented,
+		Assumption: "values that do not fit their variable's data type are lost alike; what else is in the message is stored",
+		Causes: []rule.Cause{
+			{ID: "json", Why: "The message is no time series; all of it is lost. The real service says nothing either.", Fix: "Send {\"timeseries\":[{\"timestamp\":…,\"values\":[{\"dataPointId\":…,\"value\":…,\"qualityCode\":…}]}]}."},
+			{ID: "not-instantiated", Why: "The agent has no data mappings yet, so its data goes nowhere. The real service says nothing either.", Fix: "Publish a model (amo_v3/m and amo_v3/i, or amo_v4/mi) and wait for Success before you send data."},
+			{ID: "unmapped", Why: "No mapping leads this data point to a variable. The real service says nothing either.", Fix: "Add the dataPointId to mappingModel.mappings, or send one that is there; upper and lower case count."},
+			{ID: "value", Why: "The value does not fit the data type of its variable. The real service says nothing either.", Fix: "Send a value of the variable's dataType, or change the model."},
+			{ID: "timestamp", Why: "The timestamp cannot be read. The real service says nothing either.", Fix: "Send UTC in the form 2026-01-01T00:00:00.000Z."},
+		}},
+	{ID: "MS-24", Title: "Events and files are accepted; base64 without padding, too", Source: srcSample, Grade: rule.Documented,
+		Assumption: "what cannot be read, and event types that a tenant with a list of types does not have, are lost in silence",
+		Causes: []rule.Cause{
+			{ID: "event", Why: "The message is no list of events; all of it is lost. The real service says nothing either.", Fix: "Send {\"events\":[{\"timestamp\":…,\"severity\":\"20\",\"type\":…}]}."},
+			{ID: "event-type", Why: "The tenant has no such event type. The real service says nothing either.", Fix: "Create the event type below core.connectivity.event.type.AgentBaseEvent, or send one that exists."},
+			{ID: "file", Why: "The message holds no file that can be read. The real service says nothing either.", Fix: "Send {\"file\":{\"name\":…,\"content\":\"{base64}\"}}."},
+		}},
+	{ID: "MS-25", Title: "A delivery job's command reaches the agent on cmd_v3/c with id, jobId, createdAt and payload", Source: srcCommand, Grade: rule.Documented,
+		Assumption: "sent once, with QoS 1; nothing waits for an agent without a kept session",
+		Causes: []rule.Cause{{ID: "lost", Why: "Nobody was there to take the command.",
+			Fix: "Connect, with clean session 0 and QoS 1 where commands shall wait, and subscribe to tc/{tenant}/{clientId}/i/cmd_v3/c before the job is made."}}},
+	{ID: "MS-26", Title: "A command's state follows the agent's updates on cmd_v3/u; the latest is kept", Source: srcCommand, Grade: rule.Documented,
+		Assumption: "updates that fit no command are lost in silence",
+		Causes: []rule.Cause{
+			{ID: "unreadable", Why: "The message is no status update. The real service says nothing either.", Fix: "Send {\"id\":…,\"requestId\":…,\"data\":{\"jobId\":…,\"status\":…}}."},
+			{ID: "status", Why: "There is no such status of a command.", Fix: "Send EXECUTING, EXECUTED or FAILED."},
+			{ID: "size", Why: "The response is larger than 4 kB.", Fix: "Shorten data.response; larger results go up as a file."},
+			{ID: "unknown", Why: "The update names no command of this agent.", Fix: "Copy the command's id to requestId and its data.jobId to data.jobId."},
+		}},
+	{ID: "MS-27", Title: "A delivery job beyond its limits is rejected", Source: srcCommand + "; github.com/mindsphere/mindconnect-nodejs", Grade: rule.Documented,
+		Assumption: "HTTP status 400",
+		Causes: []rule.Cause{
+			{ID: "clients", Why: "A job goes to 1 to 20 agents.", Fix: "Split the job."},
+			{ID: "size", Why: "The data is larger than 4 kB.", Fix: "Shorten data to at most 4096 bytes."},
+			{ID: "name", Why: "The job's name is missing or too long.", Fix: "Give the job a name of 1 to 128 characters."},
+			{ID: "data", Why: "The job's data is no JSON object.", Fix: "Send data as an object of keys and values."},
+			{ID: "agent", Why: "The tenant has no such agent.", Fix: "Onboard the agent first; client ids are {tenant}_{common name}."},
+			{ID: "twice", Why: "An agent is named twice.", Fix: "Name each agent once."},
+		}},
+	{ID: "MS-28", Title: "A token request is answered on agm_v3/tr with a token for an hour", Source: srcToken, Grade: rule.Documented,
+		Assumption: "a request without id is lost in silence",
+		Causes:     []rule.Cause{{ID: "request", Why: "The message is no token request.", Fix: "Send {\"id\":\"request1\"}."}}},
 	{ID: "MS-29", Title: "A message above 128 KB closes the connection", Source: srcAsync + "; " + srcAWS, Grade: rule.Assumed,
 		Assumption: "the connection is closed without PUBACK",
 		Causes:     []rule.Cause{{ID: "size", Why: "The message is larger than 128 KB.", Fix: "Split the data over several messages of at most 131072 bytes."}}},

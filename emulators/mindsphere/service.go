@@ -41,6 +41,15 @@ type Service struct {
 	agents  *store.Table[Agent] // by client id
 	assets  *store.Table[Asset] // by tenant and asset id
 
+	models      *store.Table[Model]      // by client id and external id
+	aspectTypes *store.Table[AspectType] // by tenant and id
+	assetTypes  *store.Table[AssetType]  // by tenant and id
+	mappings    *store.Table[Mapping]    // by client id, data point and target
+	jobs        *store.Table[Job]        // by tenant and id
+	commands    *store.Table[JobCommand] // by job and id
+	data        data
+	secret      []byte
+
 	mu       sync.Mutex
 	live     map[string]*Session // by client id
 	carriers map[Region]Carrier
@@ -51,7 +60,7 @@ func New(c Config) *Service {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Service{
+	s := &Service{
 		clock: c.Clock, ids: c.IDs, journal: c.Journal, store: c.Store, log: c.Log,
 		tenants:  store.NewTable(c.Store, "mindsphere.tenants", Tenant.clone),
 		cas:      store.NewTable[CA](c.Store, "mindsphere.cas", nil),
@@ -59,7 +68,17 @@ func New(c Config) *Service {
 		assets:   store.NewTable[Asset](c.Store, "mindsphere.assets", nil),
 		live:     map[string]*Session{},
 		carriers: map[Region]Carrier{},
+
+		models:      store.NewTable(c.Store, "mindsphere.models", Model.clone),
+		aspectTypes: store.NewTable(c.Store, "mindsphere.aspectTypes", AspectType.clone),
+		assetTypes:  store.NewTable(c.Store, "mindsphere.assetTypes", AssetType.clone),
+		mappings:    store.NewTable[Mapping](c.Store, "mindsphere.mappings", nil),
+		jobs:        store.NewTable(c.Store, "mindsphere.jobs", Job.clone),
+		commands:    store.NewTable(c.Store, "mindsphere.commands", JobCommand.clone),
+		secret:      newSecret(),
 	}
+	s.data.clear()
+	return s
 }
 
 // Journal returns the journal that the service writes to, for its heads.

@@ -138,11 +138,7 @@ type Outcome struct {
 
 // Publish takes a message of the agent on one of the outbound channels.
 func (c *Session) Publish(_ context.Context, ch mindsphere.Channel, payload []byte) Outcome {
-	if len(payload) > MaxPayload {
-		return Outcome{Close: true, Refusal: refuse("MS-29/size", "the message is larger than MindConnect MQTT takes",
-			fmt.Sprintf("%d bytes on %s", len(payload), ch), fmt.Sprintf("at most %d bytes (128 KB)", MaxPayload))}
-	}
-	return Outcome{}
+	return c.svc.receive(sender{c.id, c.Event("")}, ch, payload)
 }
 
 // cut closes the live connection of an agent and reports whether there was one.
@@ -171,7 +167,7 @@ func (s *Service) Connection(clientID string) (conn uint64, ok bool) {
 	return c.origin.Conn, true
 }
 
-// Reset closes every connection; the store is emptied by its owner.
+// Reset closes every connection and forgets the data that agents have sent; the store is emptied by its owner.
 func (s *Service) Reset(cause error) {
 	s.mu.Lock()
 	sessions := make([]*Session, 0, len(s.live))
@@ -182,4 +178,5 @@ func (s *Service) Reset(cause error) {
 	for _, c := range sessions {
 		c.cut(cause)
 	}
+	s.data.clear()
 }

@@ -1,0 +1,172 @@
+package mindsphere_test
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fakecloud/fakecloud/emulators/mindsphere"
+	wire "github.com/fakecloud/fakecloud/internal/wire/mindsphere"
+)
+
+// silent is a Downlink that has nothing to close.
+type silent struct{}
+
+func (silent) Close(error) {}
+
+// session opens a connection of the ready agent camexia_a.
+func (f *fixture) session(t *testing.T) *mindsphere.Session {
+	t.Helper()
+	a, err := f.AddAgent("camexia", "a", f.leaf(t, "camexia-ca", "a").Leaf)
+	require.NoError(t, err)
+	return f.Open(mindsphere.Identity{Tenant: "camexia", Region: mindsphere.EU1, ClientID: a.ClientID, AgentID: a.AgentID}, mindsphere.Origin{}, silent{})
+}
+
+// problems publishes a model and returns what the answer says is wrong with it.
+func problems(t *testing.T, s *mindsphere.Session, ch wire.Channel, payload string) map[string]string {
+	t.Helper()
+	out := s.Publish(context.Background(), ch, []byte(payload))
+	require.NotEmpty(t, out.Answers)
+	var r struct {
+		Data struct {
+			Status string
+			Errors []struct{ Path, Message string }
+		}
+	}
+	require.NoError(t, json.Unmarshal(out.Answers[len(out.Answers)-1].Payload, &r))
+	found := map[string]string{}
+	for _, e := range r.Data.Errors {
+		found[strings.TrimPrefix(e.Path, "$.data.")] = e.Message
+	}
+	require.Equal(t, len(found) > 0, r.Data.Status == "Failed")
+	return found
+}
+
+// Each mistake is named with its place.
+func TestModelMistakes(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("testdata/model-v4.json")
+	require.NoError(t, err)
+	model := string(text)
+	const aspects, types, assets, mappings = "typeModel.aspectTypes", "typeModel.assetTypes", "instanceModel.assets", "mappingModel.mappings"
+	for _, c := range []struct{ old, new, path, message string }{
+		{`"typeModel": {`, `"typeModel": [], "x": {`, "typeModel", "an object is wanted, not an array"},
+		{`"id": "camexia.mechanics"`, `"id": "other.mechanics"`, aspects + "[0].id", `"other.mechanics" is no id of tenant camexia; it begins with "camexia."`},
+		{`"id": "camexia.mechanics"`, `"id": "camexia."`, aspects + "[0].id", `no id of tenant camexia`},
+		{`"id": "camexia.mechanics",`, ``, aspects + "[0].id", "is missing"},
+		{`"category": "dynamic"`, `"category": "sometimes"`, aspects + "[0].category", `"sometimes" is none of dynamic, static`},
+		{`"category": "dynamic"`, `"category": "static"`, mappings + "[0].aspectName", "is static"},
+		{`"name": "mechanics"`, `"name": 5`, aspects + "[0].name", "a string is wanted, not the number 5"},
+		{`"dataType": "INT"`, `"dataType": "int"`, aspects + "[0].variables[0].dataType", `"int" is none of DOUBLE, INT`},
+		{`"name": "rpm"`, `"name": "speed"`, aspects + "[0].variables[1].name", `the variable "speed" stands here twice`},
+		{`"searchable": false`, `"searchable": "no"`, aspects + "[0].variables[0].searchable", `true or false is wanted, not the string "no"`},
+		{`"parentTypeId": "core.basicasset"`, `"parentTypeId": "camexia.nothing"`, types + "[0].parentTypeId", `there is no asset type "camexia.nothing"`},
+		{`"parentTypeId": "core.basicasset"`, `"parentTypeId": "camexia.machine"`, types + "[0].parentTypeId", "is its own ancestor"},
+		{`"aspectTypeId": "camexia.mechanics"`, `"aspectTypeId": "camexia.x"`, types + "[0].aspects[0].aspectTypeId", `there is no aspect type "camexia.x"`},
+		{`"variables": [],`, `"variables": [], "instantiable": false,`, assets + "[0].typeId", "is not instantiable"},
+		{`"typeId": "camexia.machine"`, `"typeId": "camexia.x"`, assets + "[0].typeId", `there is no asset type "camexia.x"`},
+		{`"referenceId": "MachineReference"`, `"referenceId": ""`, assets + "[0].referenceId", "is empty"},
+		{`"description": "",`, `"parentReferenceId": "nobody",`, assets + "[0].parentReferenceId", `there is no asset "nobody"`},
+		{`"description": "",`, `"parentReferenceId": "MachineReference",`, assets + "[0].parentReferenceId", "is below itself"},
+		{`"assetReferenceId": "MachineReference"`, `"assetReferenceId": "x"`, mappings + "[0].assetReferenceId", `there is no asset "x" in instanceModel`},
+		{`"aspectName": "mechanics"`, `"aspectName": "x"`, mappings + "[0].aspectName", `has no aspect "x"`},
+		{`"variableName": "speed"`, `"variableName": "rpm"`, mappings + "[1]", "is mapped twice"},
+		{`"dataPointId": "speed",`, ``, mappings + "[0].dataPointId", "is missing"},
+	} {
+		t.Run(c.path+" "+c.new, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			broken := strings.Replace(model, c.old, c.new, 1)
+			require.NotEqual(t, model, broken)
+			found := problems(t, f.session(t), wire.ModelV4, broken)
+			require.Contains(t, found[c.path], c.message, found)
+			require.Empty(t, f.AspectTypes("camexia"), "nothing is made of a wrong model")
+		})
+	}
+}
+
+// A model may build on what the tenant has, and a child may stand before its parent.
+func TestModelBuildsOnTheTenant(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := f.session(t)
+	text, err := os.ReadFile("testdata/model-v4.json")
+	require.NoError(t, err)
+	require.Empty(t, problems(t, s, wire.ModelV4, string(text)))
+	var machine mindsphere.Asset
+	for _, a := range f.Assets("camexia") {
+		if a.Reference == "MachineReference" {
+			machine = a
+		}
+	}
+	require.Empty(t, problems(t, s, wire.ModelV4, `{"id":"2","data":{
+		"typeModel":{"assetTypes":[{"id":"camexia.big","name":"big","parentTypeId":"camexia.machine"}]},
+		"instanceModel":{"assets":[{"referenceId":"b","typeId":"camexia.big","name":"B","parentReferenceId":"`+machine.AssetID+`"}]},
+		"mappingModel":{"mappings":[{"dataPointId":"inherited","assetReferenceId":"b","aspectName":"mechanics","variableName":"rpm"}]}}}`))
+	require.Len(t, f.AssetTypes("camexia"), 2)
+	require.Len(t, f.Mappings("camexia_a"), 3)
+	require.True(t, f.DeleteAgent("camexia_a"))
+	require.Empty(t, f.Mappings("camexia_a"))
+}
+
+// One data point may lead to several variables; a value of the same time replaces the first; late ones are
+// put in order.
+func TestTimeSeriesOrder(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := f.session(t)
+	text, err := os.ReadFile("testdata/model-v4.json")
+	require.NoError(t, err)
+	require.Empty(t, problems(t, s, wire.ModelV4, strings.Replace(string(text), `"dataPointId": "rpm"`, `"dataPointId": "speed"`, 1)))
+	for _, v := range []string{`"03","1"`, `"01","2"`, `"02","3"`, `"02","4"`} {
+		second, value, _ := strings.Cut(v, ",")
+		out := s.Publish(context.Background(), wire.TimeSeries, []byte(`{"timeseries":[{"timestamp":"2026-01-01T00:00:`+strings.Trim(second, `"`)+`.123456Z","values":[{"dataPointId":"speed","value":`+value+`}]}]}`))
+		require.Nil(t, out.Refusal)
+	}
+	var machine string
+	for _, a := range f.Assets("camexia") {
+		if a.Name == "Machine" {
+			machine = a.AssetID
+		}
+	}
+	for _, variable := range []string{"speed", "rpm"} {
+		var values []string
+		for _, p := range f.TimeSeries("camexia", machine, "mechanics", variable, time.Time{}, time.Time{}) {
+			values = append(values, p.Value)
+		}
+		require.Equal(t, []string{"2", "4", "1"}, values)
+	}
+	require.Len(t, f.TimeSeries("camexia", machine, "mechanics", "rpm", time.Date(2026, 1, 1, 0, 0, 2, 0, time.UTC), time.Date(2026, 1, 1, 0, 0, 3, 0, time.UTC)), 1)
+}
+
+// Whatever an agent sends, on whatever channel, nothing breaks, and what is refused says why.
+func FuzzPublish(f *testing.F) {
+	for _, name := range []string{"model-v3.json", "model-v4.json"} {
+		text, err := os.ReadFile("testdata/" + name)
+		require.NoError(f, err)
+		f.Add(text)
+	}
+	for _, text := range []string{`{"id":"1","data":{"modelExternalId":"PumpModel","parameterization":{"values":[{"name":"a","value":"${a}"}]}}}`,
+		`{"timeseries":[{"timestamp":"2026-01-01T00:00:00Z","values":[{"dataPointId":"a","value":1}]}]}`,
+		`{"events":[{"timestamp":"2026-01-01T00:00:00Z","severity":20,"type":"x"}]}`, `{"file":{"name":"a","content":"eA"}}`,
+		`{"requestId":"1","data":{"jobId":"1","status":"EXECUTED","response":{}}}`, ``, `null`, `[[[`} {
+		f.Add([]byte(text))
+	}
+	var s *mindsphere.Session // one for all: certificates take longer than messages
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		if s == nil {
+			s = newFixture(t).session(t)
+		}
+		for _, ch := range wire.Channels(wire.Outbound) {
+			if r := s.Publish(context.Background(), ch, payload).Refusal; r != nil {
+				require.NotEmpty(t, r.Rule)
+				require.NotEmpty(t, r.Expected)
+			}
+		}
+	})
+}

@@ -1,0 +1,125 @@
+package mindsphere
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/fakecloud/fakecloud/internal/wire/mindsphere"
+)
+
+// tokenLife is how long an agent's access token is good ("Acquiring an Agent Access Token via MQTT Agents").
+const tokenLife = time.Hour
+
+const agentScope = "mdsp:core:DefaultAgent"
+
+// newSecret makes the key for what the service hands out; it dies with the process.
+func newSecret() []byte {
+	key := make([]byte, 32)
+	rand.Read(key) // never fails (crypto/rand, Go 1.24)
+	return key
+}
+
+func (s *Service) sign(text string) string {
+	h := hmac.New(sha256.New, s.secret)
+	h.Write([]byte(text))
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
+}
+
+// tokenClaims is the body of an access token.
+type tokenClaims struct {
+	ID       string   `json:"jti"`
+	Subject  string   `json:"sub"` // client id
+	Tenant   string   `json:"ten"`
+	Scope    []string `json:"scope"`
+	IssuedAt int64    `json:"iat"`
+	Expires  int64    `json:"exp"`
+}
+
+// tokenResponse is the data of the answer to a token request.
+type tokenResponse struct {
+	AccessToken string   `json:"access_token"`
+	TokenType   string   `json:"token_type"`
+	ExpiresIn   int      `json:"expires_in"`
+	Scope       []string `json:"scope"`
+	ID          string   `json:"jti"`
+	Timestamp   int64    `json:"timestamp"`
+}
+
+// issueToken answers a token request (MS-28).
+func (s *Service) issueToken(from sender, payload []byte) Outcome {
+	root := readDocument(payload)
+	request := requestID(root)
+	if !root.ok() {
+		return swallowed("MS-28/request", root.doc.summary(), root.doc.problems[0].Path, `{"id":"{any id}"}`)
+	}
+	now := s.clock.Wall().UTC()
+	c := tokenClaims{ID: s.ids.Hex(32), Subject: from.ClientID, Tenant: from.Tenant, Scope: []string{agentScope}, IssuedAt: now.Unix(), Expires: now.Add(tokenLife).Unix()}
+	signed := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + base64.RawURLEncoding.EncodeToString(marshal(c))
+	r := tokenResponse{AccessToken: signed + "." + s.sign(signed), TokenType: "Bearer", ExpiresIn: int(tokenLife / time.Second),
+		Scope: c.Scope, ID: c.ID, Timestamp: now.Unix()}
+	e := response{ID: s.ulid(), CorrelationID: s.ulid(), RequestID: request, Data: r}
+	m := Message{Channel: mindsphere.TokenResponse, Payload: marshal(e)}
+	r.AccessToken = "****"
+	e.Data = r
+	m.Shown = marshal(e)
+	return Outcome{Answers: []Message{m}}
+}
+
+// TokenAgent returns the tenant and client id of an agent's access token that this service has issued and
+// that is good now.
+func (s *Service) TokenAgent(token string) (tenant, clientID string, ok bool) {
+	signed, signature, found := cutLast(token)
+	if !found || !hmac.Equal([]byte(signature), []byte(s.sign(signed))) {
+		return "", "", false
+	}
+	_, body, _ := strings.Cut(signed, ".")
+	raw, err := base64.RawURLEncoding.DecodeString(body)
+	if err != nil {
+		return "", "", false
+	}
+	var c tokenClaims
+	if json.Unmarshal(raw, &c) != nil || s.clock.Wall().Unix() >= c.Expires {
+		return "", "", false
+	}
+	return c.Tenant, c.Subject, true
+}
+
+func cutLast(token string) (before, after string, found bool) {
+	i := strings.LastIndexByte(token, '.')
+	if i < 0 {
+		return "", "", false
+	}
+	return token[:i], token[i+1:], true
+}
+
+// offer returns the address of a model's download, to which secretOf belongs. Whoever has the address may
+// read the model, as with the signed addresses of the real service.
+func (s *Service) offer(m Model) string {
+	return "https://" + GatewayEU1 + DownloadPath + m.ID + "?signature="
+}
+
+// Where models are downloaded: the gateway of region eu1, and the path before the model's id.
+const (
+	GatewayEU1   = "gateway.eu1.mindsphere.io"
+	DownloadPath = "/api/assetmodeler/v4/downloads/"
+)
+
+func (s *Service) secretOf(m Model) string { return s.sign("model " + m.ID) }
+
+// Download returns a version 4 model for an address that an agent was given.
+func (s *Service) Download(modelID, signature string) (json.RawMessage, error) {
+	if !hmac.Equal([]byte(signature), []byte(s.sign("model "+modelID))) {
+		return nil, ErrNotFound
+	}
+	for _, m := range s.models.List("") {
+		if m.ID == modelID {
+			return m.Document, nil
+		}
+	}
+	return nil, ErrNotFound
+}
