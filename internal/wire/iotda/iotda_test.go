@@ -258,6 +258,6 @@ func FuzzDecode(f *testing.F) {
 		_ = Decode(payload, &g)
 		var e Events
 		_ = Decode(payload, &e)
-		ParseTime(string(payload))
+		_, _ = ParseTime(string(payload))
 	})
 }
