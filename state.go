@@ -30,7 +30,7 @@ func (c *Cloud) openState() error {
 	if c.config.DataDir != "" {
 		var err error
 		if c.state, err = store.Open(filepath.Join(c.config.DataDir, stateDir), c.config.Log); err != nil {
-			return err
+			return fmt.Errorf("%w (--data takes another directory, --ephemeral none)", err)
 		}
 	}
 	c.kept = store.NewTable[string](c.state, "fakecloud.instance", nil)

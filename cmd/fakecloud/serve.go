@@ -137,20 +137,15 @@ func (f *serveFlags) adminListeners(port int) ([]net.Listener, error) {
 }
 
 // noteAdmin leaves the admin URL in the data directory, for health and the client commands.
-// Only its own note is removed at the end: a later instance on the same directory has left another.
 func noteAdmin(p *plane.Plane, url string) (forget func(), err error) {
 	if p.DataDir == "" || url == "" {
 		return func() {}, nil
 	}
-	file, note := filepath.Join(p.DataDir, adminFile), url+"\n"
-	if err := os.WriteFile(file, []byte(note), 0o600); err != nil {
+	file := filepath.Join(p.DataDir, adminFile)
+	if err := os.WriteFile(file, []byte(url+"\n"), 0o600); err != nil {
 		return func() {}, err
 	}
-	return func() {
-		if text, err := os.ReadFile(file); err == nil && string(text) == note {
-			_ = os.Remove(file)
-		}
-	}, nil
+	return func() { _ = os.Remove(file) }, nil
 }
 
 // urlOf is where a listener is reached from this machine.

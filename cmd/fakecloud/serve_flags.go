@@ -146,7 +146,7 @@ func (f *serveFlags) ports() (p fakecloud.Ports, admin int, err error) {
 	return p, admin, errors.Join(errs...)
 }
 
-// checkNames refuses what cannot be meant by an address to bind or a kind of key. No name is looked up for
+// checkNames refuses what cannot be meant by an address to bind, a kind of key or a root of one's own. No name is looked up for
 // an address: what it would bind to would depend on a name server.
 func (f *serveFlags) checkNames() error {
 	for _, one := range [][2]string{{"bind", f.bind}, {"admin-bind", f.adminBind}} {
@@ -158,6 +158,9 @@ func (f *serveFlags) checkNames() error {
 				return usagef("%s %q: it is an IP address of this machine, like 127.0.0.1, or 0.0.0.0 for all", f.origin(one[0]), one[1])
 			}
 		}
+	}
+	if (f.serverCA == "") != (f.serverCAKey == "") {
+		return usagef("%s and %s belong together: give both or none", f.origin("server-ca"), f.origin("server-ca-key"))
 	}
 	switch f.serverKey {
 	case "vendor", "rsa", "ecdsa":

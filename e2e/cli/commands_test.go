@@ -158,8 +158,9 @@ func call(ts *testscript.TestScript, neg bool, args []string) {
 	text, err := io.ReadAll(answer.Body)
 	ts.Check(err)
 	fmt.Fprintln(ts.Stdout(), answer.Status)
-	ts.Check(answer.Header.Write(ts.Stdout()))
-	fmt.Fprintf(ts.Stdout(), "\n%s", text)
+	var head strings.Builder
+	ts.Check(answer.Header.Write(&head))
+	fmt.Fprintf(ts.Stdout(), "%s\n%s", strings.ReplaceAll(head.String(), "\r\n", "\n"), text)
 	if strconv.Itoa(answer.StatusCode) != want {
 		ts.Fatalf("%s %s: %s, want %s\n%s", method, url, answer.Status, want, text)
 	}

@@ -55,6 +55,7 @@ func New(p *plane.Plane, opt Options) http.Handler {
 	a.clock()
 	a.faults()
 	a.mux.HandleFunc("/", a.unknown)
+	describePages(a.huma.OpenAPI())
 	namePaths(a.huma.OpenAPI())
 	return a.guard(a.mux)
 }

@@ -26,6 +26,25 @@ func describe(version string) huma.Config {
 	return c
 }
 
+// describePages adds what is served beside huma: pages and metrics.
+func describePages(o *huma.OpenAPI) {
+	device := &huma.Param{Name: "device", In: "path", Required: true, Schema: &huma.Schema{Type: "string"}}
+	for _, page := range []struct {
+		op   huma.Operation
+		kind string
+	}{
+		{huma.Operation{Path: "/metrics", OperationID: "metrics", Summary: "Metrics in Prometheus' text format"}, "text/plain"},
+		{huma.Operation{Path: "/explain", OperationID: "explain-newest", Summary: "The newest refusals, as a page without script"}, "text/html"},
+		{huma.Operation{Path: "/explain/{device}", OperationID: "explain-device", Summary: "Why a device was refused, as a page without script",
+			Parameters: []*huma.Param{device}}, "text/html"},
+		{huma.Operation{Path: "/api/v1/openapi.json", OperationID: "openapi", Summary: "This description"}, "application/openapi+json"},
+	} {
+		op := stream(page.op, page.kind)
+		op.Method = http.MethodGet
+		o.AddOperation(&op)
+	}
+}
+
 // namePaths turns the mux's spelling of a wildcard, {id...}, into OpenAPI's.
 func namePaths(o *huma.OpenAPI) {
 	for path, item := range o.Paths {
