@@ -216,11 +216,7 @@ func (s *Service) DeleteDevice(instance, id string) error {
 	if err != nil {
 		return err
 	}
-	for _, child := range s.Children(instance, id) {
-		if err := s.DeleteDevice(instance, child.DeviceID); err != nil {
-			return err
-		}
-	}
+	children := s.Children(instance, id)
 	s.admin.Lock()
 	s.devices.Delete(key(instance, id))
 	s.shadows.Delete(key(instance, id))
@@ -228,6 +224,9 @@ func (s *Service) DeleteDevice(instance, id string) error {
 	s.versions.Delete(key(instance, id))
 	s.admin.Unlock()
 	s.cut(func(c *Session) bool { return c.id.Instance == instance && c.id.DeviceID == id }, errDeleted)
+	for _, child := range children {
+		_ = s.DeleteDevice(instance, child.DeviceID) // gone already is as good
+	}
 	if d.GatewayID != "" {
 		s.childDeleted(instance, d)
 	}

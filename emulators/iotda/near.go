@@ -56,19 +56,29 @@ func (s *Service) nearestDevice(instance, id string) string {
 	return nearest(id, keys)
 }
 
-// nearestTopic returns the topic that a device probably meant to publish to.
+// nearestTopic returns the topic that a device probably meant to publish to: first one that continues what
+// it wrote, then the one with the fewest edits, else the report's.
 func nearestTopic(name, device string) string {
-	var names []string
+	bare, _, _ := strings.Cut(name, "?")
+	bare, _, _ = strings.Cut(bare, "/request_id=")
+	byPath, paths := map[string]iotda.Topic{}, []string{}
 	for _, k := range iotda.Up() {
-		names = append(names, iotda.Topic{Kind: k, DeviceID: device, RequestID: "{request_id}"}.Format())
+		t := iotda.Topic{Kind: k, DeviceID: device}
+		path := strings.TrimSuffix(t.Format(), "/request_id=")
+		if path != t.Format() {
+			t.RequestID = "{request_id}"
+		}
+		byPath[path], paths = t, append(paths, path)
 	}
-	for i, n := range names {
-		names[i] = strings.TrimSuffix(n, "?request_id={request_id}")
+	for _, path := range paths {
+		if strings.HasPrefix(path, bare+"/") && strings.HasPrefix(bare, "$oc/devices/"+device+"/sys/") {
+			return byPath[path].Format()
+		}
 	}
-	if best := nearest(name, names); best != "" {
-		return best
+	if best := nearest(bare, paths); best != "" {
+		return byPath[best].Format()
 	}
-	return names[0]
+	return byPath[paths[0]].Format()
 }
 
 // Claim says whether a CONNECT without a telling host name is for IoTDA, and for which instance: the one
