@@ -4,7 +4,7 @@ GO ?= go
 BUILD := build
 FUZZTIME ?= 5s
 
-.PHONY: check lint test coverage fuzz vendor container bench docs verify tools
+.PHONY: check lint test soak coverage fuzz vendor container bench docs verify tools
 
 tools: $(BUILD)/staticcheck
 $(BUILD)/staticcheck: tools/go.mod tools/go.sum
@@ -22,6 +22,10 @@ lint: $(BUILD)/staticcheck
 
 test:
 	$(GO) test -race -shuffle=on ./...
+
+# What takes minutes: a process that is killed a hundred times under load.
+soak:
+	FAKECLOUD_KILLS=100 $(GO) test -count=1 -timeout 20m -run 'TestKilled' -v ./e2e
 
 # The figure is made from what passing tests have proven, so nothing may come from the test cache.
 coverage:
