@@ -13,6 +13,7 @@ import (
 	dpsmqtt "github.com/fakecloud/fakecloud/emulators/dps/mqtt"
 	"github.com/fakecloud/fakecloud/emulators/iothub"
 	hubmqtt "github.com/fakecloud/fakecloud/emulators/iothub/mqtt"
+	"github.com/fakecloud/fakecloud/emulators/iothub/service"
 	"github.com/fakecloud/fakecloud/internal/broker"
 	"github.com/fakecloud/fakecloud/internal/clock"
 	"github.com/fakecloud/fakecloud/internal/door"
@@ -56,7 +57,7 @@ const (
 
 // Rules returns every rule that this version enforces.
 func Rules() *rule.Table {
-	return rule.NewTable(door.Rules, dps.Rules, iothub.Rules)
+	return rule.NewTable(door.Rules, dps.Rules, iothub.Rules, service.Rules)
 }
 
 // New runs an instance until Close. It has bound its ports and accepts when New returns. ctx bounds the
@@ -125,7 +126,7 @@ func (c *Cloud) openPKI(w *world.World) error {
 func (c *Cloud) newCores(j *journal.Journal, state *store.Store, source *ids.Source) platforms {
 	hub := iothub.New(iothub.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log, Faults: c.faults})
 	registrar := dps.New(dps.Config{Clock: c.clock, IDs: source, Journal: j, Store: state,
-		Allocator: allocator{hub}, Log: c.config.Log, Faults: c.faults})
+		Allocator: allocator{hub}, Log: c.config.Log, HandOver: c.handOver(), Faults: c.faults})
 	return platforms{hub: hub, dps: registrar}
 }
 
@@ -153,7 +154,7 @@ func (c *Cloud) listen() error {
 		Certificates: c.pki, Journal: c.journal, Log: c.config.Log, KeyLog: c.config.KeyLog,
 		Platforms: []door.Platform{
 			{Name: dps.Platform, Claim: claimDPS(registrar), MQTT: dpsBroker},
-			{Name: iothub.Platform, Claim: c.claimHub, MQTT: hubBroker},
+			{Name: iothub.Platform, Claim: c.claimHub, MQTT: hubBroker, HTTP: c.hubHTTP()},
 		},
 	})
 	return err

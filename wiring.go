@@ -56,6 +56,9 @@ func claimDPS(head *dpsmqtt.Head) func(*door.Hello) door.Claim {
 }
 
 func (c *Cloud) claimHub(h *door.Hello) door.Claim {
+	if h.Level == 0 {
+		return c.claimHubHTTP(h)
+	}
 	endpoint, ok, near := c.cores.hub.Claim(h.Username, h.ClientID, h.Hosts...)
 	return door.Claim{Endpoint: endpoint, OK: ok, Near: near}
 }
@@ -110,4 +113,15 @@ func hubDomains(w *world.World) []string {
 		names = append(names, h.HostName())
 	}
 	return names
+}
+
+// devicePort is where every device dials a hub, whatever DPS told it: the answer names a host only.
+const devicePort = 8883
+
+// handOver warns, beside each assignment, where devices will not find the hub on its usual port.
+func (c *Cloud) handOver() string {
+	if c.config.Ports.MQTTS == devicePort {
+		return ""
+	}
+	return "devices dial the hub on port 8883, where this instance does not listen: publish its port as 8883, or let them dial through the proxy port"
 }

@@ -217,3 +217,18 @@ func TestDPSTimes(t *testing.T) {
 		require.WithinRange(t, at, before, time.Now().Add(time.Second))
 	}
 }
+
+// Where devices will not find the hub on port 8883 the journal says so beside the assignment.
+func TestDPSWarnsOfAnotherPort(t *testing.T) {
+	t.Parallel()
+	cloud := fakecloud.Start(t)
+	c := dial(t, cloud, via{name: globalDPS, cert: device(t, cloud, "port-1")})
+	send(t, c, rawmqtt.Connect{ClientID: "port-1", Username: ptr(idScope + "/registrations/port-1/api-version=2019-03-31")}.Bytes())
+	wantConnack(t, c, 0)
+	send(t, c, rawmqtt.Publish("$dps/registrations/PUT/iotdps-register/?$rid=1", "", 1, 1, false))
+	wantBytes(t, c, 0x40, 2, 0, 1)
+	events := cloud.Events(fakecloud.Filter{Kind: "provisioned", Device: "port-1"})
+	require.Len(t, events, 1)
+	require.Contains(t, events[0].Detail, "port 8883")
+	require.Contains(t, events[0].Detail, "proxy")
+}

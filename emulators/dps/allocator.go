@@ -11,7 +11,7 @@ import (
 // Allocator is DPS's view of the hubs. Its methods may be called concurrently.
 type Allocator interface {
 	// Assign makes the device's identity on the hub what a says: created when it is missing, else its
-	// credentials are replaced and its twin is left alone unless a carries an InitialTwin.
+	// credentials are replaced and its twin is left alone.
 	Assign(ctx context.Context, a Assignment) error
 	// Holds reports whether the hub has an identity with that device id.
 	Holds(hub, deviceID string) bool

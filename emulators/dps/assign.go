@@ -91,9 +91,12 @@ func (s *Service) journalProvisioned(i Instance, c Caller, a admission, reg Regi
 	if reg.GroupID != "" {
 		properties["enrollmentGroupId"] = reg.GroupID
 	}
+	detail := fmt.Sprintf("%s admits %s by %s; assigned to %s as device %s", a.name(), reg.RegistrationID, reg.Attestation, reg.AssignedHub, reg.DeviceID)
+	if s.HandOver != "" {
+		detail += "; " + s.HandOver
+	}
 	s.Journal.Append(journal.Event{Platform: Platform, Endpoint: i.Name, Conn: c.Conn, Address: c.Address, Device: reg.RegistrationID,
-		Kind: journal.Provisioned, Properties: properties,
-		Detail: fmt.Sprintf("%s admits %s by %s; assigned to %s as device %s", a.name(), reg.RegistrationID, reg.Attestation, reg.AssignedHub, reg.DeviceID)})
+		Kind: journal.Provisioned, Properties: properties, Detail: detail})
 }
 
 // tag makes an etag of the service's form; the third part is the time.

@@ -16,7 +16,7 @@ import (
 // Platform is the name of DPS in the journal.
 const Platform = "dps"
 
-// Config makes a Service. All fields but Faults are required.
+// Config makes a Service. All fields but HandOver and Faults are required.
 type Config struct {
 	Clock     clock.Clock
 	IDs       *ids.Source
@@ -24,7 +24,10 @@ type Config struct {
 	Store     *store.Store
 	Allocator Allocator
 	Log       *slog.Logger
-	Faults    *fault.Set // asked at dps.register and dps.poll; nil has none
+	// HandOver is a warning for the journal where devices cannot follow an assignment as they would in
+	// the cloud, such as a hub on another port than 8883; empty is none.
+	HandOver string
+	Faults   *fault.Set // asked at dps.register and dps.poll; nil has none
 }
 
 // Service holds every DPS instance. Its methods may be called concurrently.

@@ -130,14 +130,11 @@ func (h Hub) answersTo(host string, local []string) bool {
 
 func (s *Service) hostRefusal(seen string, expected []string) *rule.Refusal {
 	near, _ := s.nearestHost(seen)
-	if near != "" {
-		expected = append([]string{near}, expected...)
+	var hubs []string
+	for _, h := range s.Hubs() {
+		hubs = append(hubs, h.Host)
 	}
-	if len(expected) == 0 {
-		for _, h := range s.Hubs() {
-			expected = append(expected, h.Host)
-		}
-	}
+	expected = append(hubs, expected...)
 	detail := fmt.Sprintf("no hub here is called %s", quote(seen))
 	if near != "" {
 		detail += "; the closest is " + near
