@@ -12,7 +12,7 @@ const Off = -1
 type Ports struct {
 	MQTTS int   // MQTT over TLS, every platform
 	MQTT  int   // plain MQTT, IoTDA only
-	HTTPS []int // HTTPS and WebSockets
+	HTTPS []int // HTTPS and WebSockets; nil is one free port
 	// HTTPSWherePermitted are further HTTPS ports, opened where the machine allows it and else done without.
 	HTTPSWherePermitted []int
 	Edge                int // the Edge gateway, for clients that do not send its name

@@ -87,6 +87,9 @@ func (c *Cloud) nameHosts() error {
 
 func (c *Cloud) doorPorts() door.Ports {
 	p := c.config.Ports
+	if p.HTTPS == nil && p.HTTPSWherePermitted == nil {
+		p.HTTPS = []int{0}
+	}
 	return door.Ports{MQTTS: p.MQTTS, MQTT: p.MQTT, HTTPS: p.HTTPS, HTTPSWherePermitted: p.HTTPSWherePermitted,
 		Edge: p.Edge, Proxy: p.Proxy}
 }

@@ -64,6 +64,8 @@ type Service struct {
 	c2dTimers map[string]clock.Timer
 	feedback  *store.Log[Feedback]
 
+	side serviceSide // jobs and configurations
+
 	notify sync.Mutex // held over a change of desired properties and its delivery
 
 	mu    sync.Mutex
@@ -88,6 +90,7 @@ func New(c Config) *Service {
 		feedback: store.NewLog(c.Store, store.LogSpec[Feedback]{Name: "iothub.feedback", Count: maxFeedbackCount, Bytes: maxFeedbackBytes,
 			Cost: (*Feedback).cost, Number: func(f *Feedback, n uint64) { f.Seq = n }, Codec: keptFeedback()}),
 		live: map[string]*Session{},
+		side: newServiceSide(c.Store),
 	}
 	s.recover()
 	return s
