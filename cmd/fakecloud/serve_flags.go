@@ -135,8 +135,8 @@ func (f *serveFlags) ports() (p fakecloud.Ports, admin int, err error) {
 	p.MQTTS, p.Proxy, admin = read("mqtts-port", f.mqtts), read("proxy-port", f.proxy), read("admin-port", f.admin)
 	if f.https == "auto" {
 		p.HTTPS, p.HTTPSWherePermitted = []int{8443}, []int{443}
-	} else if n := read("https-port", f.https); n != fakecloud.Off {
-		p.HTTPS = []int{n}
+	} else {
+		p.HTTPS = []int{read("https-port", f.https)} // no list would be any free port
 	}
 	// No platform of this version speaks on these; their values are checked all the same.
 	for _, unused := range [][2]string{{"mqtt-port", f.mqtt}, {"amqps-port", f.amqps}, {"amqp-port", f.amqp}, {"edge-port", f.edge}} {
