@@ -27,6 +27,7 @@ type Point struct {
 	Time        time.Time
 	Value       string // as sent, numbers and booleans as text
 	QualityCode string // empty where none was sent
+	DataType    string // of the variable; empty where it is not known
 	Agent       string // client id
 }
 
@@ -96,6 +97,26 @@ func (s *Service) TimeSeries(tenant, asset, aspect, variable string, from, to ti
 	for _, p := range s.data.series[seriesKey(tenant, asset, aspect, variable)] {
 		if (from.IsZero() || !p.Time.Before(from)) && (to.IsZero() || !p.Time.After(to)) {
 			found = append(found, p)
+		}
+	}
+	return found
+}
+
+// AspectSeries returns the stored values of all variables of an asset's aspect as TimeSeries does, by variable.
+func (s *Service) AspectSeries(tenant, asset, aspect string, from, to time.Time) map[string][]Point {
+	prefix := seriesKey(tenant, asset, aspect, "")
+	var variables []string
+	s.data.mu.RLock()
+	for k := range s.data.series {
+		if variable, ok := strings.CutPrefix(k, prefix); ok {
+			variables = append(variables, variable)
+		}
+	}
+	s.data.mu.RUnlock()
+	found := map[string][]Point{}
+	for _, v := range variables {
+		if points := s.TimeSeries(tenant, asset, aspect, v, from, to); len(points) > 0 {
+			found[v] = points
 		}
 	}
 	return found
@@ -195,7 +216,7 @@ func (s *Service) storeItem(from sender, item node, targets map[string][]Mapping
 			if q := v.get("qualityCode"); q.value != nil {
 				quality = q.scalar()
 			}
-			if s.data.add(seriesKey(from.Tenant, m.AssetID, m.Aspect, m.Variable), Point{at, value, quality, from.ClientID}) {
+			if s.data.add(seriesKey(from.Tenant, m.AssetID, m.Aspect, m.Variable), Point{at, value, quality, m.DataType, from.ClientID}) {
 				stored++
 			}
 		}

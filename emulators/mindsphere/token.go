@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 
@@ -57,11 +58,7 @@ func (s *Service) issueToken(from sender, payload []byte) Outcome {
 	if !root.ok() {
 		return swallowed("MS-28/request", root.doc.summary(), root.doc.problems[0].Path, `{"id":"{any id}"}`)
 	}
-	now := s.clock.Wall().UTC()
-	c := tokenClaims{ID: s.ids.Hex(32), Subject: from.ClientID, Tenant: from.Tenant, Scope: []string{agentScope}, IssuedAt: now.Unix(), Expires: now.Add(tokenLife).Unix()}
-	signed := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + base64.RawURLEncoding.EncodeToString(marshal(c))
-	r := tokenResponse{AccessToken: signed + "." + s.sign(signed), TokenType: "Bearer", ExpiresIn: int(tokenLife / time.Second),
-		Scope: c.Scope, ID: c.ID, Timestamp: now.Unix()}
+	r := s.newToken(tokenClaims{Subject: from.ClientID, Tenant: from.Tenant, Scope: []string{agentScope}})
 	e := response{ID: s.ulid(), CorrelationID: s.ulid(), RequestID: request, Data: r}
 	m := Message{Channel: mindsphere.TokenResponse, Payload: marshal(e)}
 	r.AccessToken = "****"
@@ -70,8 +67,25 @@ func (s *Service) issueToken(from sender, payload []byte) Outcome {
 	return Outcome{Answers: []Message{m}}
 }
 
-// TokenAgent returns the tenant and client id of an agent's access token that this service has issued and
-// that is good now.
+// newToken signs a token for an hour.
+func (s *Service) newToken(c tokenClaims) tokenResponse {
+	now := s.clock.Wall().UTC()
+	c.ID, c.IssuedAt, c.Expires = s.ids.Hex(32), now.Unix(), now.Add(tokenLife).Unix()
+	signed := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + base64.RawURLEncoding.EncodeToString(marshal(c))
+	return tokenResponse{AccessToken: signed + "." + s.sign(signed), TokenType: "Bearer", ExpiresIn: int(tokenLife / time.Second),
+		Scope: c.Scope, ID: c.ID, Timestamp: now.Unix()}
+}
+
+// TenantToken returns an access token of a tenant for its REST APIs, as JSON in the form of the token service.
+func (s *Service) TenantToken(tenant string) (json.RawMessage, error) {
+	if _, ok := s.Tenant(tenant); !ok {
+		return nil, fmt.Errorf("tenant %q: %w", clip(tenant), ErrNotFound)
+	}
+	return marshal(s.newToken(tokenClaims{Subject: tenant, Tenant: tenant, Scope: []string{"mdsp:core:Admin3rdPartyTechUser"}})), nil
+}
+
+// TokenAgent returns the tenant and the subject (an agent's client id, or the tenant) of an access token that
+// this service has issued and that is good now.
 func (s *Service) TokenAgent(token string) (tenant, clientID string, ok bool) {
 	signed, signature, found := cutLast(token)
 	if !found || !hmac.Equal([]byte(signature), []byte(s.sign(signed))) {

@@ -102,7 +102,7 @@ func TestModelV3(t *testing.T) {
 		a.ExpectSilence(time.Second)
 		points := s.svc.TimeSeries("camexia", pump.AssetID, "climate", "temperature", time.Time{}, time.Time{})
 		require.Len(t, points, 1)
-		require.Equal(t, mindsphere.Point{Time: time.Date(2020, 8, 1, 0, 15, 10, 100e6, time.UTC), Value: "21.5", QualityCode: "-1", Agent: "camexia_a"}, points[0])
+		require.Equal(t, mindsphere.Point{Time: time.Date(2020, 8, 1, 0, 15, 10, 100e6, time.UTC), Value: "21.5", QualityCode: "-1", DataType: "DOUBLE", Agent: "camexia_a"}, points[0])
 		require.Len(t, s.svc.TimeSeries("camexia", pump.AssetID, "climate", "running", time.Time{}, time.Time{}), 1)
 		rule.Proves(t, "MS-22", "MS-23/not-instantiated")
 	})

@@ -1,0 +1,287 @@
+package rest_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fakecloud/fakecloud/emulators/mindsphere"
+	"github.com/fakecloud/fakecloud/emulators/mindsphere/rest"
+	"github.com/fakecloud/fakecloud/internal/broker"
+	"github.com/fakecloud/fakecloud/internal/clock"
+	"github.com/fakecloud/fakecloud/internal/ids"
+	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/pki"
+	"github.com/fakecloud/fakecloud/internal/rule"
+	"github.com/fakecloud/fakecloud/internal/store"
+	wire "github.com/fakecloud/fakecloud/internal/wire/mindsphere"
+)
+
+// gateway is the REST side of a service with tenant camexia and agent camexia_a, behind a real listener.
+type gateway struct {
+	*httptest.Server
+	svc     *mindsphere.Service
+	cas     *pki.DeviceCAs
+	journal *journal.Journal
+	session *mindsphere.Session
+}
+
+type nothing struct{}
+
+func (nothing) Close(error) {}
+
+func newGateway(t *testing.T) *gateway {
+	t.Helper()
+	c := clock.New()
+	j := journal.New(c, rule.NewTable(mindsphere.Rules), journal.Options{})
+	cas, err := pki.OpenDeviceCAs(pki.Options{})
+	require.NoError(t, err)
+	g := &gateway{cas: cas, journal: j, svc: mindsphere.New(mindsphere.Config{Clock: c, IDs: ids.New(1), Journal: j, Store: store.New()})}
+	g.Server = httptest.NewServer(rest.New(g.svc, func(*http.Request) broker.Peer { return broker.Peer{Conn: 7} }, nil))
+	t.Cleanup(g.Server.Close)
+	require.NoError(t, g.svc.PutTenant(mindsphere.Tenant{Name: "camexia"}))
+	_, err = cas.CreateCA(pki.CARequest{Name: "ca"})
+	require.NoError(t, err)
+	i, err := cas.IssueDevice(pki.DeviceRequest{CommonName: "a", CA: "ca"})
+	require.NoError(t, err)
+	a, err := g.svc.AddAgent("camexia", "a", i.Leaf)
+	require.NoError(t, err)
+	g.session = g.svc.Open(mindsphere.Identity{Tenant: "camexia", Region: mindsphere.EU1, ClientID: "camexia_a", AgentID: a.AgentID}, mindsphere.Origin{}, nothing{})
+	return g
+}
+
+// do sends a request as tenant camexia and reads the answer into into, which may be nil.
+func (g *gateway) do(t *testing.T, method, path, body string, into any) int {
+	t.Helper()
+	return g.as(t, "camexia", method, path, body, into)
+}
+
+func (g *gateway) as(t *testing.T, token, method, path, body string, into any) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, g.URL+path, strings.NewReader(body))
+	require.NoError(t, err)
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	res, err := g.Client().Do(req)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	if into != nil {
+		require.NoError(t, json.Unmarshal(text, into), "%s", text)
+	}
+	return res.StatusCode
+}
+
+const jobs = "/api/commanding/v3/deliveryJobs"
+
+type failure struct {
+	Errors []struct{ Code, LogRef, Message string }
+}
+
+// MS-27: jobs beyond the limits, on the wire and in the journal.
+func TestRejectedJobs(t *testing.T) {
+	g := newGateway(t)
+	clients := func(n int) string {
+		return `["` + strings.Join(strings.Split(strings.Repeat("camexia_a ", n)[:10*n-1], " "), `","`) + `"]`
+	}
+	for _, c := range []struct {
+		rule                rule.ID
+		name, clients, data string
+	}{
+		{"MS-27/clients", "n", clients(21), "{}"},
+		{"MS-27/clients", "n", "[]", "{}"},
+		{"MS-27/size", "n", clients(1), `{"k":"` + strings.Repeat("x", 4096) + `"}`},
+		{"MS-27/name", "", clients(1), "{}"},
+		{"MS-27/name", strings.Repeat("ä", 129), clients(1), "{}"},
+		{"MS-27/data", "n", clients(1), "[]"},
+		{"MS-27/data", "n", clients(1), "null"},
+		{"MS-27/agent", "n", `["camexia_b"]`, "{}"},
+		{"MS-27/twice", "n", clients(2), "{}"},
+	} {
+		var f failure
+		status := g.do(t, "POST", jobs, `{"name":"`+c.name+`","clientIds":`+c.clients+`,"data":`+c.data+`}`, &f)
+		require.Equal(t, 400, status, c.rule)
+		require.Len(t, f.Errors, 1)
+		events, _ := g.journal.Select(journal.Filter{Rule: c.rule, Kind: journal.Refused})
+		require.NotEmpty(t, events, c.rule)
+		e := events[len(events)-1]
+		require.Equal(t, 400, *e.Code)
+		require.Contains(t, f.Errors[0].Message, e.Expected)
+		require.NotEmpty(t, e.Fix)
+		rule.Proves(t, c.rule, "MS-27")
+	}
+	require.Empty(t, g.svc.Jobs("camexia"))
+}
+
+func TestJobs(t *testing.T) {
+	g := newGateway(t)
+	var job struct {
+		ID, Name, Status, TenantID string
+		ClientIDs                  []string
+		Data                       map[string]string
+	}
+	require.Equal(t, 201, g.do(t, "POST", jobs, `{"name":"restart","clientIds":["camexia_a"],"data":{"k":"v"}}`, &job))
+	require.Equal(t, "EXECUTING", job.Status)
+	require.Equal(t, map[string]string{"k": "v"}, job.Data)
+	var list struct {
+		Embedded struct {
+			DeliveryJobs []struct{ ID, Name, Status string }
+			Commands     []struct{ ID, ClientID, Status string }
+		} `json:"_embedded"`
+		Page struct{ TotalElements int }
+	}
+	require.Equal(t, 200, g.do(t, "GET", jobs, "", &list))
+	require.Equal(t, job.ID, list.Embedded.DeliveryJobs[0].ID)
+	require.Equal(t, 200, g.do(t, "GET", jobs+"/"+job.ID+"/commands", "", &list))
+	require.Equal(t, 1, list.Page.TotalElements)
+	command := list.Embedded.Commands[0]
+	require.Equal(t, "camexia_a", command.ClientID)
+	g.session.Publish(context.Background(), wire.CommandStatus, []byte(`{"requestId":"`+command.ID+`","data":{"jobId":"`+job.ID+`","status":"EXECUTED","response":{"r":"1"}}}`))
+	var got struct {
+		Status   string
+		Response map[string]string
+	}
+	require.Equal(t, 200, g.do(t, "GET", jobs+"/"+job.ID+"/commands/"+command.ID, "", &got))
+	require.Equal(t, "EXECUTED", got.Status)
+	require.Equal(t, map[string]string{"r": "1"}, got.Response)
+	require.Equal(t, 200, g.do(t, "GET", jobs+"/"+job.ID, "", &job))
+	require.Equal(t, "EXECUTED", job.Status)
+	require.Equal(t, 204, g.do(t, "DELETE", jobs+"/"+job.ID, "", nil))
+	for _, path := range []string{"/" + job.ID, "/" + job.ID + "/commands", "/" + job.ID + "/commands/x"} {
+		require.Equal(t, 404, g.do(t, "GET", jobs+path, "", nil))
+	}
+	require.Equal(t, 404, g.do(t, "DELETE", jobs+"/"+job.ID, "", nil))
+}
+
+// The whole way of a CA: upload, registration code, verification.
+func TestCACertificates(t *testing.T) {
+	g := newGateway(t)
+	const path = "/api/mindconnectmqtt/v3/caCertificates"
+	ca, err := g.cas.CA("ca")
+	require.NoError(t, err)
+	body, err := json.Marshal(map[string]string{"certificate": string(ca.PEM())})
+	require.NoError(t, err)
+	var made struct{ ID, Status string }
+	require.Equal(t, 201, g.do(t, "POST", path, string(body), &made))
+	require.Equal(t, "UNVERIFIED", made.Status)
+	var code struct{ RegistrationCode string }
+	require.Equal(t, 200, g.do(t, "GET", path+"/"+made.ID+"/registrationCode", "", &code))
+	proof, err := g.cas.Proof("ca", code.RegistrationCode)
+	require.NoError(t, err)
+	require.Equal(t, 400, g.do(t, "POST", path+"/"+made.ID+"/verify", string(ca.PEM()), nil))
+	require.Equal(t, 200, g.do(t, "POST", path+"/"+made.ID+"/verify", proof.Certificate, &made))
+	require.Equal(t, "VERIFIED", made.Status)
+
+	other, err := g.cas.CreateCA(pki.CARequest{Name: "other"})
+	require.NoError(t, err)
+	require.Equal(t, 201, g.do(t, "POST", path, string(other.PEM()), nil))
+	require.Equal(t, 409, g.do(t, "POST", path, string(other.PEM()), nil), "a third one")
+	var list struct{ Page struct{ TotalElements int } }
+	require.Equal(t, 200, g.do(t, "GET", path, "", &list))
+	require.Equal(t, 2, list.Page.TotalElements)
+	require.Equal(t, 204, g.do(t, "DELETE", path+"/"+made.ID, "", nil))
+	for _, tail := range []string{"", "/registrationCode"} {
+		require.Equal(t, 404, g.do(t, "GET", path+"/"+made.ID+tail, "", nil))
+	}
+	require.Equal(t, 404, g.do(t, "POST", path+"/"+made.ID+"/verify", "", nil))
+	require.Equal(t, 400, g.do(t, "POST", path, "{}", nil))
+	require.Equal(t, 400, g.do(t, "POST", path, "-----BEGIN NOTHING-----", nil))
+	require.Equal(t, 413, g.do(t, "POST", path, strings.Repeat("x", 200<<10), nil))
+}
+
+// Assets by filter, time series by time.
+func TestAssetsAndTimeSeries(t *testing.T) {
+	g := newGateway(t)
+	model, err := os.ReadFile("../testdata/model-v4.json")
+	require.NoError(t, err)
+	require.Nil(t, g.session.Publish(context.Background(), wire.ModelV4, model).Refusal)
+	require.Nil(t, g.session.Publish(context.Background(), wire.TimeSeries, []byte(`{"timeseries":[
+		{"timestamp":"2026-01-01T00:00:01.000Z","values":[{"dataPointId":"rpm","value":"1.5","qualityCode":"0"},{"dataPointId":"speed","value":3}]},
+		{"timestamp":"2026-01-01T00:00:02.000Z","values":[{"dataPointId":"rpm","value":"2.5","qualityCode":"0"}]}]}`)).Refusal)
+	find := func(filter string) (found []struct{ AssetID, TypeID, ExternalID string }) {
+		var list struct {
+			Embedded struct {
+				Assets []struct{ AssetID, TypeID, ExternalID string }
+			} `json:"_embedded"`
+		}
+		require.Equal(t, 200, g.do(t, "GET", "/api/assetmanagement/v3/assets?filter="+url.QueryEscape(filter), "", &list))
+		return list.Embedded.Assets
+	}
+	require.Equal(t, "core.mcmqtt", find(`{"externalId":"camexia_a"}`)[0].TypeID)
+	machine := find(`{"name":{"eq":"Machine"}}`)[0].AssetID
+	require.Len(t, find(""), 2)
+	require.Equal(t, 400, g.do(t, "GET", "/api/assetmanagement/v3/assets?filter=x", "", nil))
+	require.Equal(t, 400, g.do(t, "GET", `/api/assetmanagement/v3/assets?filter={"colour":"red"}`, "", nil))
+	require.Equal(t, 200, g.do(t, "GET", "/api/assetmanagement/v3/assets/"+machine, "", nil))
+	require.Equal(t, 404, g.do(t, "GET", "/api/assetmanagement/v3/assets/x", "", nil))
+
+	read := func(query string) (records []map[string]any) {
+		require.Equal(t, 200, g.do(t, "GET", "/api/iottimeseries/v3/timeseries/"+machine+"/mechanics"+query, "", &records))
+		return records
+	}
+	first := map[string]any{"_time": "2026-01-01T00:00:01Z", "rpm": 1.5, "rpm_qc": "0", "speed": 3.0}
+	second := map[string]any{"_time": "2026-01-01T00:00:02Z", "rpm": 2.5, "rpm_qc": "0"}
+	require.Equal(t, []map[string]any{second}, read(""))
+	require.Equal(t, []map[string]any{first, second}, read("?from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z"))
+	require.Equal(t, []map[string]any{second}, read("?from=2026-01-01T00:00:00Z&sort=desc&limit=1"))
+	require.Equal(t, []map[string]any{{"_time": "2026-01-01T00:00:01Z", "speed": 3.0}}, read("?from=2026-01-01T00:00:00Z&select=speed"))
+	for _, query := range []string{"?from=x", "?limit=0", "?limit=x"} {
+		require.Equal(t, 400, g.do(t, "GET", "/api/iottimeseries/v3/timeseries/"+machine+"/mechanics"+query, "", nil))
+	}
+	require.Equal(t, 404, g.do(t, "GET", "/api/iottimeseries/v3/timeseries/x/y", "", nil))
+}
+
+// Who may call: tokens of ours, tokens with a claim ten, a tenant's name; nobody else.
+func TestTokens(t *testing.T) {
+	g := newGateway(t)
+	var own struct {
+		Token string `json:"access_token"`
+	}
+	require.Equal(t, 200, g.as(t, "", "POST", "/api/technicaltokenmanager/v3/oauth/token", `{"appName":"a","hostTenant":"x","userTenant":"camexia"}`, &own))
+	require.Equal(t, 404, g.as(t, "", "POST", "/api/technicaltokenmanager/v3/oauth/token", `{"hostTenant":"x"}`, nil))
+	claims := base64.RawURLEncoding.EncodeToString([]byte(`{"ten":"camexia"}`))
+	for token, status := range map[string]int{own.Token: 200, "e30." + claims + ".c2ln": 200, "camexia": 200, "": 401, "other": 401, "a.b.c": 401, "e30.e30.": 401} {
+		require.Equal(t, status, g.as(t, token, "GET", jobs, "", nil), token)
+	}
+	var f failure
+	require.Equal(t, 401, g.as(t, "other", "GET", jobs, "", &f))
+	require.Equal(t, "the bearer token is for no tenant that exists: there are camexia", f.Errors[0].Message)
+	require.Equal(t, 404, g.do(t, "GET", "/api/nothing", "", nil))
+	require.Equal(t, 404, g.do(t, "PUT", jobs+"/x", "", nil))
+	require.True(t, rest.Handles(jobs))
+	require.False(t, rest.Handles("/devices"))
+	events, _ := g.journal.Select(journal.Filter{Kind: journal.HTTP})
+	require.NotEmpty(t, events)
+	for _, e := range events {
+		require.NotContains(t, e.Detail+e.Topic, own.Token)
+	}
+}
+
+// The address in the answer to amo_v4/m leads to the model, without a token.
+func TestDownload(t *testing.T) {
+	g := newGateway(t)
+	model, err := os.ReadFile("../testdata/model-v4.json")
+	require.NoError(t, err)
+	require.Nil(t, g.session.Publish(context.Background(), wire.ModelV4, model).Refusal)
+	out := g.session.Publish(context.Background(), wire.GetModelV4, []byte(`{"id":"1"}`))
+	var r struct{ Data struct{ Content string } }
+	require.NoError(t, json.Unmarshal(out.Answers[0].Payload, &r))
+	address, err := url.Parse(r.Data.Content)
+	require.NoError(t, err)
+	require.Equal(t, mindsphere.GatewayEU1, address.Host)
+	var document map[string]any
+	require.Equal(t, 200, g.as(t, "", "GET", address.RequestURI(), "", &document))
+	require.Contains(t, document, "typeModel")
+	require.Equal(t, 403, g.as(t, "", "GET", address.Path+"?signature=x", "", nil))
+}
