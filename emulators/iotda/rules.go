@@ -27,7 +27,7 @@ const (
 )
 
 // Rules are the rows of the IoTDA conformance table that are enforced.
-var Rules = slices.Concat(connectionRules, certificateRules, downlinkRules, reportRules, topicRules, deviceRules)
+var Rules = slices.Concat(connectionRules, certificateRules, downlinkRules, reportRules, topicRules, deviceRules, apiRules)
 
 var connectionRules = []rule.Rule{
 	{ID: "DA-1", Title: "a device with its secret is accepted: CONNACK 0, status ONLINE", Source: srcCON, Grade: rule.Documented, Causes: []rule.Cause{

@@ -110,3 +110,14 @@ var deviceRules = []rule.Rule{
 	}},
 	{ID: "DA-51", Title: "a shadow request without service_id lists every service", Source: srcTOP, Grade: rule.Documented},
 }
+
+var apiRules = []rule.Rule{
+	{ID: "DA-59", Title: "a call of the application API needs a right signature of either kind, or a token", Source: "huaweicloud-sdk-go-v3 v0.1.207, core/auth/signer", Grade: rule.Documented,
+		Assumption: "status 401 with APIGW.0301; an instance without access keys accepts every caller", Causes: []rule.Cause{
+			{ID: "missing", Why: "the call has neither token nor signature", Fix: "use an SDK with access key and secret key, or send X-Auth-Token"},
+			{ID: "token", Why: "the token was not issued here, or has run out", Fix: "get one with POST /v3/auth/tokens of this instance"},
+			{ID: "form", Why: "the Authorization header is no signature", Fix: "sign with SDK-HMAC-SHA256 or V11-HMAC-SHA256; the vendor's SDKs do"},
+			{ID: "access-key", Why: "no access key of the instance has this name", Fix: "use an access key that the instance has"},
+			{ID: "signature", Why: "the signature does not fit", Fix: "check the secret key; nothing between client and server may change path, query, headers or body"},
+		}},
+}

@@ -1,0 +1,184 @@
+package rest
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+
+	"github.com/fakecloud/fakecloud/emulators/iotda"
+	wire "github.com/fakecloud/fakecloud/internal/wire/iotda"
+)
+
+// deviceView is a device as the API shows it.
+type deviceView struct {
+	AppID         string          `json:"app_id"`
+	AppName       string          `json:"app_name"`
+	DeviceID      string          `json:"device_id"`
+	NodeID        string          `json:"node_id"`
+	GatewayID     string          `json:"gateway_id"`
+	DeviceName    string          `json:"device_name"`
+	NodeType      string          `json:"node_type"`
+	Description   string          `json:"description,omitempty"`
+	FWVersion     string          `json:"fw_version,omitempty"`
+	SWVersion     string          `json:"sw_version,omitempty"`
+	SDKVersion    string          `json:"device_sdk_version,omitempty"`
+	Auth          *iotda.AuthInfo `json:"auth_info,omitempty"`
+	ProductID     string          `json:"product_id"`
+	ProductName   string          `json:"product_name"`
+	Status        string          `json:"status"`
+	StatusUpdated string          `json:"connection_status_update_time,omitempty"`
+	CreateTime    string          `json:"create_time"`
+	ActiveTime    string          `json:"active_time,omitempty"`
+	Tags          []iotda.Tag     `json:"tags"`
+	ExtensionInfo json.RawMessage `json:"extension_info,omitempty"`
+}
+
+// brief is a device as lists show it: without its secrets.
+func (c *call) brief(d iotda.Device) deviceView {
+	v := c.viewDevice(d)
+	v.Auth = nil
+	return v
+}
+
+func (c *call) viewDevice(d iotda.Device) deviceView {
+	a, _ := c.App(c.instance, d.AppID)
+	p, _ := c.Product(c.instance, d.ProductID)
+	v := deviceView{
+		AppID: d.AppID, AppName: a.Name, DeviceID: d.DeviceID, NodeID: d.NodeID, GatewayID: d.Gateway(), DeviceName: d.Name, NodeType: "GATEWAY",
+		Description: d.Description, FWVersion: d.FWVersion, SWVersion: d.SWVersion, SDKVersion: d.SDKVersion, Auth: &d.Auth,
+		ProductID: d.ProductID, ProductName: p.Name, Status: d.State(), CreateTime: wire.FormatTime(d.Created),
+		Tags: append([]iotda.Tag{}, d.Tags...), ExtensionInfo: d.ExtensionInfo,
+	}
+	if d.GatewayID != "" {
+		v.NodeType = "ENDPOINT"
+	}
+	if !d.StatusChanged.IsZero() {
+		v.StatusUpdated = d.StatusChanged.UTC().Format(wire.MillisLayout)
+	}
+	if !d.Activated.IsZero() {
+		v.ActiveTime = d.Activated.UTC().Format(wire.MillisLayout)
+	}
+	return v
+}
+
+func createDevice(c *call) (int, any, error) {
+	var ask struct {
+		DeviceID    string          `json:"device_id"`
+		NodeID      string          `json:"node_id"`
+		DeviceName  string          `json:"device_name"`
+		ProductID   string          `json:"product_id"`
+		Auth        iotda.AuthInfo  `json:"auth_info"`
+		Description string          `json:"description"`
+		GatewayID   string          `json:"gateway_id"`
+		AppID       string          `json:"app_id"`
+		Extension   json.RawMessage `json:"extension_info"`
+		Shadow      []struct {
+			ServiceID string         `json:"service_id"`
+			Desired   map[string]any `json:"desired"`
+		} `json:"shadow"`
+	}
+	if err := c.read(&ask); err != nil {
+		return 0, nil, err
+	}
+	n := iotda.NewDevice{Device: iotda.Device{DeviceID: ask.DeviceID, NodeID: ask.NodeID, Name: ask.DeviceName, ProductID: ask.ProductID, AppID: ask.AppID,
+		GatewayID: ask.GatewayID, Description: ask.Description, Auth: ask.Auth, ExtensionInfo: ask.Extension}}
+	for _, s := range ask.Shadow {
+		n.Desired = append(n.Desired, wire.ServiceData{ServiceID: s.ServiceID, Properties: s.Desired})
+	}
+	d, err := c.CreateDevice(c.instance, n)
+	return http.StatusCreated, c.viewDevice(d), err
+}
+
+func listDevices(c *call) (int, any, error) {
+	all := slices.DeleteFunc(c.Devices(c.instance), func(d iotda.Device) bool {
+		for name, value := range map[string]string{"product_id": d.ProductID, "gateway_id": d.Gateway(), "node_id": d.NodeID, "device_name": d.Name, "app_id": d.AppID} {
+			if want := c.query(name); want != "" && want != value {
+				return true
+			}
+		}
+		return false
+	})
+	list, page, err := paged(c, all, func(d iotda.Device) string { return d.DeviceID })
+	return http.StatusOK, object{"devices": mapped(list, c.brief), "page": page}, err
+}
+
+func showDevice(c *call) (int, any, error) {
+	d, err := c.Device(c.instance, c.path("device"))
+	return http.StatusOK, c.viewDevice(d), err
+}
+
+func updateDevice(c *call) (int, any, error) {
+	var ask struct {
+		DeviceName  *string          `json:"device_name"`
+		Description *string          `json:"description"`
+		Extension   *json.RawMessage `json:"extension_info"`
+		Auth        struct {
+			SecureAccess *bool `json:"secure_access"`
+		} `json:"auth_info"`
+	}
+	if err := c.read(&ask); err != nil {
+		return 0, nil, err
+	}
+	d, err := c.UpdateDevice(c.instance, c.path("device"), iotda.Change{Name: ask.DeviceName, Description: ask.Description,
+		ExtensionInfo: (*[]byte)(ask.Extension), SecureAccess: ask.Auth.SecureAccess})
+	return http.StatusOK, c.viewDevice(d), err
+}
+
+func deleteDevice(c *call) (int, any, error) {
+	return http.StatusNoContent, nil, c.DeleteDevice(c.instance, c.path("device"))
+}
+
+func deviceAction(c *call) (int, any, error) {
+	if c.query("action_id") != "resetSecret" {
+		return 0, nil, &iotda.Error{Code: iotda.CodeInvalid, Text: "action_id: resetSecret"}
+	}
+	var ask struct {
+		Secret     string `json:"secret"`
+		Disconnect bool   `json:"force_disconnect"`
+		Type       string `json:"secret_type"`
+	}
+	if err := c.read(&ask); err != nil {
+		return 0, nil, err
+	}
+	kind := orText(ask.Type, "PRIMARY")
+	secret, err := c.ResetSecret(c.instance, c.path("device"), ask.Secret, kind == "SECONDARY", ask.Disconnect)
+	return http.StatusOK, object{"device_id": c.path("device"), "secret": secret, "secret_type": kind}, err
+}
+
+func orText(text, otherwise string) string {
+	if text == "" {
+		return otherwise
+	}
+	return text
+}
+
+func resetFingerprint(c *call) (int, any, error) {
+	var ask struct {
+		Fingerprint string `json:"fingerprint"`
+		Disconnect  bool   `json:"force_disconnect"`
+		Type        string `json:"fingerprint_type"`
+	}
+	if err := c.read(&ask); err != nil {
+		return 0, nil, err
+	}
+	kind := orText(ask.Type, "PRIMARY")
+	_, err := c.ResetFingerprint(c.instance, c.path("device"), ask.Fingerprint, kind == "SECONDARY", ask.Disconnect)
+	return http.StatusOK, object{"device_id": c.path("device"), "fingerprint": ask.Fingerprint, "fingerprint_type": kind}, err
+}
+
+func freeze(frozen bool) operation {
+	return func(c *call) (int, any, error) {
+		return http.StatusNoContent, nil, c.Freeze(c.instance, c.path("device"), frozen)
+	}
+}
+
+func changeGateway(c *call) (int, any, error) {
+	var ask struct {
+		GatewayID string `json:"gateway_id"`
+	}
+	if err := c.read(&ask); err != nil {
+		return 0, nil, err
+	}
+	d, err := c.ChangeGateway(c.instance, c.path("device"), ask.GatewayID)
+	return http.StatusOK, c.viewDevice(d), err
+}
