@@ -22,6 +22,9 @@ import (
 	"github.com/fakecloud/fakecloud"
 )
 
+// dataRole is fakecloud with a data directory.
+const dataRole = "fakecloud-data"
+
 // devices is how many identities the load is spread over.
 const devices = 8
 
@@ -30,7 +33,17 @@ const hubHost = "bench.azure-devices.net"
 // serveRole is a child process: it starts one server, says where it is and ends with its standard input.
 func serveRole(name string) {
 	role, key, _ := strings.Cut(name, "/")
-	t, err := startServer(role, key)
+	options := []fakecloud.Option{fakecloud.WithServerKey(key)}
+	if role == dataRole {
+		dir, err := os.MkdirTemp("", "bench-data")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		defer os.RemoveAll(dir)
+		role, options = "fakecloud", append(options, fakecloud.WithDataDir(dir))
+	}
+	t, err := startServer(role, options...)
 	if err == nil {
 		err = json.NewEncoder(os.Stdout).Encode(t)
 	}
@@ -43,8 +56,8 @@ func serveRole(name string) {
 
 // startServer starts fakecloud for its certificates in any case; the floors serve beside it with the same
 // ones, and an idle fakecloud uses no CPU.
-func startServer(role, key string) (target, error) {
-	cloud, err := fakecloud.New(context.Background(), fakecloud.WithServerKey(key))
+func startServer(role string, options ...fakecloud.Option) (target, error) {
+	cloud, err := fakecloud.New(context.Background(), options...)
 	if err != nil {
 		return target{}, err
 	}
