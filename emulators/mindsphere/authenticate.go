@@ -14,15 +14,19 @@ import (
 // Credentials are what a connecting client shows.
 type Credentials struct {
 	ClientID     string
-	Username     string // ignored beside a certificate, as AWS IoT Core does
+	Username     string // with Password ignored beside a certificate, as AWS IoT Core does
 	Password     string
 	Certificates []*x509.Certificate // as presented, leaf first
 }
 
-// Authenticate judges a connecting agent. The error is a *rule.Refusal that is always silent: the broker
-// closes the connection without an answer. The first connection of a good certificate is refused, too, and
-// starts the agent's provisioning (MS-1).
+// Authenticate judges a connecting agent: by its certificate (region eu1), or by a token as password, without
+// a certificate (private cloud). The error is a *rule.Refusal: silent in eu1, where the broker closes the
+// connection without an answer. The first connection of a good certificate is refused, too, and starts the
+// agent's provisioning (MS-1).
 func (s *Service) Authenticate(c Credentials) (Identity, error) {
+	if s.wantsToken(c) {
+		return s.authenticateToken(c)
+	}
 	if len(c.Certificates) == 0 {
 		return Identity{}, refuse("MS-6/no-certificate", "the agent presented no client certificate", "no client certificate", "the agent's certificate as TLS client certificate")
 	}
@@ -39,6 +43,14 @@ func (s *Service) Authenticate(c Credentials) (Identity, error) {
 		return Identity{}, r
 	}
 	return s.admit(owner, c.ClientID, c.Certificates[0])
+}
+
+// wantsToken reports whether a client is judged by its token: one that says so, and every one of a private
+// cloud's tenant.
+func (s *Service) wantsToken(c Credentials) bool {
+	tenant, _, _ := mindsphere.SplitClientID(c.ClientID)
+	t, ok := s.Tenant(tenant)
+	return ok && t.Region == Private || c.Username == mindsphere.BearerUsername && len(c.Certificates) == 0
 }
 
 // refuse makes a refusal that the wire shows as a bare close.
@@ -124,8 +136,9 @@ func fold(s string) string {
 // unfit reports characters that cannot stand in a level of a topic.
 func unfit(r rune) bool { return r == '/' || r == '+' || r == '#' || unicode.IsControl(r) }
 
-// Claim says whether a connection without a telling host name is one of an agent of region eu1, and of which
-// tenant: a client id {tenant}_{CN} of a known tenant, or a certificate of a tenant's CA. endpoint is empty
+// Claim says whether a connection without a telling host name is one of a MindConnect agent, and of which
+// tenant: a client id {tenant}_{CN} of a known tenant, a certificate of a tenant's CA (region eu1), or the user
+// name _CertificateBearer (private cloud). endpoint is empty
 // where no tenant can be told. near is one sentence for a person on what keeps an almost right client from
 // being claimed. Other platforms' devices have user names and may show certificates of the same CA, so with
 // a user name only the exact client id counts.
@@ -138,6 +151,11 @@ func (s *Service) Claim(clientID, username string, certificates []*x509.Certific
 		issuer = s.issuerTenant(certificates[0], prefix)
 	}
 	switch {
+	case username == mindsphere.BearerUsername:
+		if t.Region != Private {
+			prefix = ""
+		}
+		return prefix, true, ""
 	case username == "" && known:
 		return prefix, true, ""
 	case username == "" && issuer != "":

@@ -96,6 +96,7 @@ func TestClaim(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	require.NoError(t, f.PutTenant(mindsphere.Tenant{Name: "demo2", Region: mindsphere.EU2}))
+	require.NoError(t, f.PutTenant(mindsphere.Tenant{Name: "site", Region: mindsphere.Private, Host: "mqtt.site.test"}))
 	own := []*x509.Certificate{f.leaf(t, "camexia-ca", "dev").Leaf}
 	f.ca(t, "foreign")
 	foreign := []*x509.Certificate{f.leaf(t, "foreign", "dev").Leaf}
@@ -112,6 +113,7 @@ func TestClaim(t *testing.T) {
 		{"another platform's device", "dev_0_0_2026010100", "dev", own, "", `MindSphere takes this certificate with client id "camexia_dev", without user name`},
 		{"no certificate, but a user", "camexia_dev", "x", nil, "", `MindSphere takes the client id "camexia_dev" with the agent's certificate, without user name`},
 		{"eu2", "demo2_dev", "", foreign, "", ""},
+		{"bearer", "site_dev", "_CertificateBearer", nil, "site", ""},
 		{"stranger", "x", "y", nil, "", ""},
 	} {
 		endpoint, ok, near := f.Claim(c.clientID, c.username, c.certs)

@@ -13,6 +13,7 @@ const (
 	srcCommand = "MindSphere, MindConnect MQTT Commanding"
 	srcV4Doc   = "MindSphere, Creating V4 Data Model"
 	srcToken   = "MindSphere, Acquiring an Agent Access Token via MQTT Agents"
+	srcPubSub  = "MindSphere, Connecting to OPC UA PubSub Service via MQTT"
 	srcSample  = "github.com/mindsphere/mindconnect-mqtt"
 	srcV4      = "github.com/mindsphere/mindconnect-mqtt-v4-example"
 	srcAWS     = "AWS IoT Core developer guide"
@@ -157,4 +158,20 @@ var Rules = []rule.Rule{
 		Causes:     []rule.Cause{{ID: "size", Why: "The message is larger than 128 KB.", Fix: "Split the data over several messages of at most 131072 bytes."}}},
 	{ID: "MS-30", Title: "A session with clean session 0 keeps its subscriptions and QoS 1 messages while the agent is offline", Source: srcSample + "; " + srcAWS + ", persistent sessions", Grade: rule.Documented,
 		Assumption: "kept for one hour after the end of the connection; what waits is sent at once on return, and again, marked as duplicate, where its PUBACK is missing; at most 1000 messages wait"},
+	{ID: "MS-32", Title: "A private cloud takes the user name _CertificateBearer with a signed token; another is refused with return code 5", Source: srcPubSub + "; " + srcSample, Grade: rule.Assumed,
+		Assumption: "return code 5; no first drop; the claim schemas is not checked; intermediates in x5c are allowed",
+		Causes: []rule.Cause{
+			{ID: "username", Why: "The tenant is one of a private cloud, whose agents connect with a token.", Fix: "Connect without client certificate, with user name _CertificateBearer and the token as password."},
+			{ID: "malformed", Why: "The password is no token.", Fix: "Make one with mdsp mqtt-createjwt, and send all of it, without line breaks."},
+			{ID: "algorithm", Why: "The token is not signed with RS256.", Fix: "Sign with RS256, and with an RSA key."},
+			{ID: "x5c", Why: "The token's header has no readable certificates.", Fix: "Put the agent's certificate and its CA into x5c: base64 of the DER, without BEGIN, END and line breaks."},
+			{ID: "signature", Why: "The token was not signed with the key of its first certificate.", Fix: "Sign with the key that belongs to the agent's certificate."},
+			{ID: "chain", Why: "The token's certificate does not lead to a verified CA of the tenant.", Fix: "Issue the agent's certificate with the CA that the tenant has, and put the CA into x5c."},
+			{ID: "audience", Why: "The token is not made for the MQTT broker.", Fix: "Set aud to [\"MQTTBroker\"]."},
+			{ID: "expired", Why: "The token has expired.", Fix: "Make a new token for each connection, and check the clocks."},
+			{ID: "not-yet-valid", Why: "The token is not valid yet.", Fix: "Check the clock of the machine that makes the token."},
+			{ID: "tenant", Why: "The token names another tenant, or one that is no private cloud's.", Fix: "Set ten to the tenant, and begin the client id with it."},
+			{ID: "subject", Why: "The token was made for another client id.", Fix: "Set iss and sub to the client id {tenant}_{common name}."},
+			{ID: "cn", Why: "The token's certificate belongs to another agent.", Fix: "Use {tenant}_{common name of the certificate} as client id, iss and sub."},
+		}},
 }

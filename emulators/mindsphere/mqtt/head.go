@@ -27,7 +27,7 @@ const (
 	maxKeepAlive = 1200
 )
 
-// Head is a broker.Head for the tenants of region eu1, and the core's carrier of messages to their agents.
+// Head is a broker.Head for the tenants of region eu1 and of private clouds, and the core's carrier of messages to their agents.
 type Head struct {
 	svc  *mindsphere.Service
 	log  *slog.Logger
@@ -42,13 +42,14 @@ var (
 	_ mindsphere.Carrier = (*Head)(nil)
 )
 
-// New returns the head of svc and makes it the carrier of region eu1. A nil log discards.
+// New returns the head of svc and makes it the carrier of region eu1 and of private clouds. A nil log discards.
 func New(svc *mindsphere.Service, log *slog.Logger) *Head {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	h := &Head{svc: svc, log: log, kept: store.NewTable(svc.Store(), "mindsphere.mqtt.sessions", kept.clone), live: map[string]*device{}}
 	svc.Carry(mindsphere.EU1, h)
+	svc.Carry(mindsphere.Private, h)
 	return h
 }
 
