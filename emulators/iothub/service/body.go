@@ -42,9 +42,13 @@ func (c *call) ifMatch() (etag string, given bool) {
 	if etag == "" {
 		return "", false
 	}
+	return unquoted(etag), true
+}
+
+func unquoted(etag string) string {
 	etag = strings.TrimPrefix(etag, "W/")
 	if n := len(etag); n >= 2 && etag[0] == '"' && etag[n-1] == '"' {
 		etag = etag[1 : n-1]
 	}
-	return etag, true
+	return etag
 }

@@ -87,6 +87,7 @@ func withMethodErrors(r route) route {
 
 var routes = []route{
 	on("GET", "/devices", read, (*call).listDevices),
+	on("POST", "/devices", write, (*call).bulk),
 	on("POST", "/devices/query", connect, (*call).query),
 	on("GET", "/devices/{}", read, (*call).getDevice),
 	on("PUT", "/devices/{}", write, (*call).putDevice),

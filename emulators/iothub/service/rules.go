@@ -47,6 +47,14 @@ var identityRules = []rule.Rule{
 	{ID: "SVC-6", Title: "disabling a connected device ends its connection and refuses the next", Source: srcIDs, Grade: rule.Assumed,
 		Assumption: "the connection ends at once; the hub takes a moment"},
 	{ID: "SVC-7", Title: "a device created anew has a new generation id, an empty twin and an empty queue", Source: srcIDs + "; " + srcC2D, Grade: rule.Documented},
+	{ID: "SVC-8", Title: "a bulk operation does what it can and names what failed, identity by identity", Source: srcREST + "; " + srcErrors + " (400011, 400013)", Grade: rule.Assumed,
+		Assumption: "status 400 with the result as body as soon as one identity fails; errorCode is the number", Causes: []rule.Cause{
+			{ID: "identity", Why: "an identity of the list cannot be changed as its importMode says", Fix: "read errors in the answer: each names the identity, the hub's error code and the reason; the others were changed"},
+		}},
+	{ID: "SVC-9", Title: "a bulk operation takes at most 100 identities", Source: srcIDs, Grade: rule.Assumed,
+		Assumption: "ArgumentInvalid; nothing is changed", Causes: []rule.Cause{
+			{ID: "count", Why: "more than 100 identities in one bulk operation", Fix: "send them in groups of at most 100"},
+		}},
 	{ID: "SVC-12", Title: "modules and their twins behave as devices do", Source: srcREST + "; " + srcErrors + " (404010, 409301)", Grade: rule.Documented, Causes: []rule.Cause{
 		{ID: "module", Why: "the device has no module of this id", Fix: "create the module, or mend its id; case counts"},
 		{ID: "exists", Why: "a PUT without If-Match creates, and the device has a module of this id", Fix: "send If-Match: \"*\" (or the etag) to replace the module"},

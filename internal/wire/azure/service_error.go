@@ -12,6 +12,7 @@ const (
 	ArgumentInvalid        = 400004
 	FormatError            = 400006
 	DeviceDefinedTwice     = 400011
+	BulkFailure            = 400013
 	InvalidTargetCondition = 400401
 	InvalidConfiguration   = 400402
 	ImmutableConfiguration = 400403
@@ -48,6 +49,7 @@ var errorNames = map[int]string{
 	ArgumentInvalid:        "ArgumentInvalid",
 	FormatError:            "IotHubFormatError",
 	DeviceDefinedTwice:     "DeviceDefinedMultipleTimes",
+	BulkFailure:            "BulkRegistryOperationFailure",
 	InvalidTargetCondition: "InvalidConfigurationTargetCondition",
 	InvalidConfiguration:   "InvalidConfigurationContent",
 	ImmutableConfiguration: "CannotModifyImmutableConfigurationContent",
