@@ -72,6 +72,10 @@ func (t Tenant) validate() error {
 		return invalid("host: a private cloud needs its broker's host name")
 	case t.Region != Private && t.Host != "":
 		return invalid("host: only a private cloud has a host name of its own")
+	case t.Region == EU2 && t.Hub == "":
+		return invalid("hub: a tenant of region eu2 needs the host name of its IoT Hub")
+	case t.Region != EU2 && t.Hub != "":
+		return invalid("hub: only region eu2 has one")
 	case t.provisioning() < 0 || t.provisioning() > maxProvisioning:
 		return invalid("provisioning %s is not between 0 and %s", t.provisioning(), maxProvisioning)
 	case len(t.EventTypes) > 1000:

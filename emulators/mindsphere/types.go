@@ -25,6 +25,8 @@ type Tenant struct {
 	Region Region `json:"region"` // default eu1
 	// Host is the broker's host name of a private cloud; other regions have fixed ones.
 	Host string `json:"host,omitempty"`
+	// Hub is the host name of the IoT Hub that holds the agents of region eu2.
+	Hub string `json:"hub,omitempty"`
 	// Provisioning is how long new agents are turned away, at most an hour; nil takes DefaultProvisioning.
 	Provisioning *time.Duration `json:"provisioning,omitempty"`
 	// EventTypes are the event types that the tenant knows; empty takes events of any type.
