@@ -224,6 +224,10 @@ func (e *boltEngine) segments(name string, size int64) (*segments, error) {
 	return s, err
 }
 
+func (e *boltEngine) background(work func(stop <-chan struct{})) {
+	e.ended.Go(func() { work(e.closing) })
+}
+
 // tick commits what nobody waits for, and syncs.
 func (e *boltEngine) tick() {
 	t := time.NewTicker(syncEvery)

@@ -15,6 +15,8 @@ type engine interface {
 	settle(*batch)
 	// segments opens the files of a log.
 	segments(name string, size int64) (*segments, error)
+	// background runs work on a goroutine that close waits for; stop is closed then.
+	background(work func(stop <-chan struct{}))
 	close() error
 	String() string // the directory
 }

@@ -23,11 +23,14 @@ type Log[V any] struct {
 	spec  LogSpec[V]
 	files *segments // nil keeps nothing beyond memory
 
+	loaded chan struct{} // closed when everything that was kept is held
+
 	mu      sync.Mutex
 	held    ring[entry[V]]
 	last    uint64
 	bytes   int
 	dropped uint64
+	partial bool // not loaded yet
 }
 
 type entry[V any] struct {
@@ -35,41 +38,88 @@ type entry[V any] struct {
 	value  V
 }
 
-// NewLog adds a log to s, with what the store's directory holds of it.
+// NewLog adds a log to s, with what the store's directory holds of it. All but the newest of that is read
+// in the background: readers wait for it, Append does not.
 func NewLog[V any](s *Store, spec LogSpec[V]) *Log[V] {
 	if spec.Codec.Encode == nil {
 		spec.Codec = JSON[V]()
 	}
-	l := &Log[V]{spec: spec}
+	l := &Log[V]{spec: spec, loaded: make(chan struct{})}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.logs = append(s.logs, l)
-	if s.engine == nil {
-		return l
-	}
-	const parts, least, most = 16, 64 << 10, 4 << 20
-	files, err := s.engine.segments(spec.Name, int64(min(max(spec.Bytes/parts, least), most)))
-	if err == nil {
-		err = files.load(func(number uint64, b []byte) error {
-			v, err := l.spec.Codec.Decode(b)
-			if err == nil {
-				if spec.Number != nil {
-					spec.Number(&v, number)
-				}
-				l.hold(number, v)
-			}
-			return err
-		})
-		if n := len(files.list); n > 0 { // an empty segment keeps the number
-			l.last = max(l.last, files.list[n-1].first-1)
-		}
-	}
+	older, err := l.open(s)
 	if err != nil {
 		s.errs = append(s.errs, err)
+		l.files = nil
+	}
+	if len(older) == 0 || err != nil {
+		close(l.loaded)
 		return l
 	}
-	l.dropped, l.files = 0, files
+	l.partial = true
+	s.engine.background(func(stop <-chan struct{}) {
+		defer close(l.loaded)
+		l.loadOlder(older, stop)
+	})
 	return l
+}
+
+// open reads the last segment and returns the older ones.
+func (l *Log[V]) open(s *Store) (older []segment, err error) {
+	if s.engine == nil {
+		return nil, nil
+	}
+	const parts, least, most = 16, 64 << 10, 4 << 20
+	l.files, err = s.engine.segments(l.spec.Name, int64(min(max(l.spec.Bytes/parts, least), most)))
+	if err != nil {
+		return nil, err
+	}
+	older, err = l.files.load(l.decoder())
+	if n := len(l.files.list); n > 0 { // an empty segment keeps the number
+		l.last = max(l.last, l.files.list[n-1].first-1)
+	}
+	l.dropped = 0
+	return older, err
+}
+
+// decoder holds records as they come.
+func (l *Log[V]) decoder() func(number uint64, b []byte) error {
+	return func(number uint64, b []byte) error {
+		v, err := l.spec.Codec.Decode(b)
+		if err != nil {
+			return err
+		}
+		if l.spec.Number != nil {
+			l.spec.Number(&v, number)
+		}
+		l.hold(number, v)
+		return nil
+	}
+}
+
+// loadOlder reads the segments before the last one and puts them before what is held already.
+func (l *Log[V]) loadOlder(older []segment, stop <-chan struct{}) {
+	past := &Log[V]{spec: l.spec}
+	for _, seg := range older {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		if _, err := l.files.loadOne(seg, past.decoder()); err != nil {
+			l.files.log.Error("part of a log cannot be read", "path", seg.path, "cause", err)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now, last := l.held, l.last
+	l.held, l.bytes, l.partial = past.held, past.bytes, false
+	for i := range now.len() {
+		e := now.at(i)
+		l.hold(e.number, e.value)
+	}
+	l.last = last
 }
 
 // Append adds v and returns its number. It is committed then.
@@ -85,7 +135,9 @@ func (l *Log[V]) Append(v V) uint64 {
 		return number
 	}
 	p := l.files.add(number, func(dst []byte) []byte { return l.spec.Codec.Encode(dst, v) })
-	l.files.floor.Store(l.held.at(0).number)
+	if !l.partial {
+		l.files.floor.Store(l.held.at(0).number)
+	}
 	l.mu.Unlock()
 	l.files.settle(p)
 	return number
@@ -107,6 +159,7 @@ func (l *Log[V]) hold(number uint64, v V) {
 // Read returns the values after number since that match (nil takes all), oldest first, at most limit of
 // them (0 is no limit), and the number to continue after.
 func (l *Log[V]) Read(since uint64, match func(*V) bool, limit int) (values []V, next uint64) {
+	<-l.loaded
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	next = max(since, l.last)
@@ -133,6 +186,7 @@ func (l *Log[V]) Last() uint64 {
 
 // Len returns how many values are held.
 func (l *Log[V]) Len() int {
+	<-l.loaded
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.held.len()
@@ -147,6 +201,7 @@ func (l *Log[V]) Dropped() uint64 {
 
 // Clear forgets every value. Numbers go on.
 func (l *Log[V]) Clear() {
+	<-l.loaded
 	empty := func() uint64 {
 		l.mu.Lock()
 		defer l.mu.Unlock()

@@ -69,22 +69,16 @@ func openSegments(dir, name string, size int64, closing <-chan struct{}, log *sl
 	return s, nil
 }
 
-// load hands over every record and leaves the last segment open for more.
-func (s *segments) load(record func(number uint64, value []byte) error) error {
-	for i, seg := range s.list {
-		end, err := s.loadOne(seg, record)
-		if err != nil {
-			return fmt.Errorf("state: %s: %w", seg.path, err)
-		}
-		if i < len(s.list)-1 {
-			continue
-		}
-		if s.file, err = os.OpenFile(seg.path, os.O_RDWR, 0o600); err != nil {
-			return err
-		}
-		s.end = end
+// load hands over the records of the last segment, which it leaves open for more, and returns the others.
+func (s *segments) load(record func(number uint64, value []byte) error) (older []segment, err error) {
+	if len(s.list) == 0 {
+		return nil, nil
 	}
-	return nil
+	last := s.list[len(s.list)-1]
+	if s.end, err = s.loadOne(last, record); err == nil {
+		s.file, err = os.OpenFile(last.path, os.O_RDWR, 0o600)
+	}
+	return slices.Clone(s.list[:len(s.list)-1]), err
 }
 
 // loadOne reads a segment and returns where its whole records end. What follows them is either a record
@@ -93,7 +87,7 @@ func (s *segments) load(record func(number uint64, value []byte) error) error {
 func (s *segments) loadOne(seg segment, record func(uint64, []byte) error) (end int64, err error) {
 	b, err := os.ReadFile(seg.path)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("state: %w", err)
 	}
 	good, why := scan(b, seg.first, record)
 	switch {

@@ -282,9 +282,42 @@ func TestOldSegmentsGo(t *testing.T) {
 	require.Less(t, len(files), 20)
 	held, _ := log.Read(0, nil, 0)
 	require.NoError(t, s.Close())
-	again, next := lines(open(t, dir, nil)).Read(0, nil, 0)
-	require.Equal(t, len(held), len(again))
-	require.EqualValues(t, 5000, next)
+	log = lines(open(t, dir, nil))
+	require.EqualValues(t, 5001, log.Append("while the older ones are being read"))
+	again, next := log.Read(0, nil, 0)
+	require.InDelta(t, len(held), len(again), 1)
+	require.Equal(t, text, again[0])
+	require.Equal(t, "while the older ones are being read", again[len(again)-1])
+	require.EqualValues(t, 5001, next)
+	for range 2000 { // what was read drops as well
+		log.Append(text)
+	}
+	files, err = filepath.Glob(filepath.Join(dir, "lines-*.log"))
+	require.NoError(t, err)
+	require.Less(t, len(files), 20)
+	log.Clear()
+	require.Zero(t, log.Len())
+	files, err = filepath.Glob(filepath.Join(dir, "lines-*.log"))
+	require.NoError(t, err)
+	require.Len(t, files, 1)
+}
+
+func TestCloseDoesNotWaitForHistory(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := open(t, dir, nil)
+	log := lines(s)
+	for range 1000 {
+		log.Append(strings.Repeat("x", 1000))
+	}
+	require.NoError(t, s.Close())
+	for range 5 {
+		s = open(t, dir, nil)
+		log = lines(s)
+		log.Append("x")
+		require.NoError(t, s.Close())
+	}
+	require.Equal(t, 1005, lines(open(t, dir, nil)).Len())
 }
 
 func BenchmarkPut(b *testing.B) {
