@@ -121,11 +121,7 @@ func conflict(format string, args ...any) *Error {
 func (s *Service) refuseAPI(instance, device string, code Code, r *rule.Refusal) *Error {
 	r.Silent = true // its status is the API's to choose
 	s.journal.Refuse(journal.Event{Platform: Platform, Endpoint: instance, Device: device, Dir: journal.In}, r)
-	text := r.Detail
-	if r.Expected != "" {
-		text += "; expected " + r.Expected
-	}
-	return &Error{Code: code, Text: text, Refusal: r}
+	return &Error{Code: code, Text: r.Detail, Refusal: r}
 }
 
 // after returns a channel that is closed when the timers clock has moved on by d.

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -157,12 +158,12 @@ func canonical(c *call, headers []string) string {
 		path += "/"
 	}
 	var query []string
-	for name, values := range r.URL.Query() {
-		for _, v := range values {
+	parameters := r.URL.Query()
+	for _, name := range slices.Sorted(maps.Keys(parameters)) {
+		for _, v := range slices.Sorted(slices.Values(parameters[name])) {
 			query = append(query, escape(name)+"="+escape(v))
 		}
 	}
-	slices.Sort(query)
 	var lines strings.Builder
 	for _, name := range headers {
 		value := strings.TrimSpace(r.Header.Get(name))
