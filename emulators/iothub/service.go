@@ -93,6 +93,7 @@ func New(c Config) *Service {
 		side: newServiceSide(c.Store),
 	}
 	s.recover()
+	s.recoverJobs()
 	return s
 }
 

@@ -218,6 +218,7 @@ func (s *Service) Reset(cause error) {
 		c.state.Store(void)
 		c.cut(cause)
 	}
+	s.stopJobs()
 	s.telemetry.Clear()
 	s.feedback.Clear()
 	s.c2dMu.Lock()

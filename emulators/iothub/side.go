@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"maps"
+	"sync"
 	"time"
 
 	"github.com/fakecloud/fakecloud/internal/store"
@@ -12,11 +13,19 @@ import (
 
 // serviceSide is what only back ends make and see: jobs and what they did, device by device.
 type serviceSide struct {
+	jobs       *store.Table[Job]       // by hub and job id
 	deviceJobs *store.Table[DeviceJob] // by hub, job and device id
+
+	mu    *sync.Mutex // guards what follows; held while a job is made or ended
+	order uint64      // of the last job made
+	runs  map[string]*jobRun
 }
 
 func newServiceSide(s *store.Store) serviceSide {
 	return serviceSide{
+		mu:         &sync.Mutex{},
+		runs:       map[string]*jobRun{},
+		jobs:       store.NewTable(s, "iothub.jobs", Job.clone),
 		deviceJobs: store.NewTable(s, "iothub.deviceJobs", DeviceJob.clone),
 	}
 }
@@ -38,7 +47,7 @@ type DeviceJob struct {
 // MethodResponse is a device's answer to a job's method.
 type MethodResponse struct {
 	Status  int             `json:"status"`
-	Payload json.RawMessage `json:"payload"`
+	Payload json.RawMessage `json:"payload,omitempty"`
 }
 
 func (j DeviceJob) clone() DeviceJob {

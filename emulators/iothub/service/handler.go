@@ -105,6 +105,10 @@ var routes = []route{
 	on("PUT", "/twins/{}/modules/{}", connect, (*call).putTwin),
 	withMethodErrors(on("POST", "/twins/{}/methods", connect, (*call).invoke)),
 	withMethodErrors(on("POST", "/twins/{}/modules/{}/methods", connect, (*call).invoke)),
+	on("GET", "/jobs/v2/query", read, (*call).queryJobs),
+	on("PUT", "/jobs/v2/{}", write, (*call).putJob),
+	on("GET", "/jobs/v2/{}", read, (*call).getJob),
+	on("POST", "/jobs/v2/{}/cancel", write, (*call).cancelJob),
 	on("GET", "/statistics/devices", read, (*call).deviceStatistics),
 	on("GET", "/statistics/service", read, (*call).serviceStatistics),
 }

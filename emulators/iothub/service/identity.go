@@ -195,5 +195,8 @@ func (c *call) purge() (answer, error) {
 	return answer{body: map[string]any{"totalMessagesPurged": n, "deviceId": c.ids[0], "moduleId": nil}}, nil
 }
 
-// seconds returns a number of seconds of JSON as a duration.
-func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
+// seconds returns a number of seconds of JSON as a duration; what would not fit is out of every range.
+func seconds(n int) time.Duration {
+	const most = 1 << 32
+	return time.Duration(max(-most, min(n, most))) * time.Second
+}

@@ -17,7 +17,7 @@ const (
 )
 
 // Rules are the rules of docs/rules.md that the service API enforces, one per row of its conformance table.
-var Rules = joined(identityRules, twinRules, queryRules, accessRules)
+var Rules = joined(identityRules, twinRules, queryRules, jobRules, accessRules)
 
 func joined(sets ...[]rule.Rule) []rule.Rule {
 	var all []rule.Rule
@@ -91,6 +91,17 @@ var queryRules = []rule.Rule{
 	{ID: "SVC-20", Title: "a query that cannot be read answers 400 and names the place", Source: srcQuery, Grade: rule.Assumed,
 		Assumption: "ArgumentInvalid with line, column and what was expected in the message", Causes: []rule.Cause{
 			{ID: "syntax", Why: "the text is no query of IoT Hub's language", Fix: "mend it at the place named; the language is a subset of SQL over devices, devices.modules and devices.jobs"},
+		}},
+}
+
+var jobRules = []rule.Rule{
+	{ID: "SVC-27", Title: "a job changes or calls the devices that its query finds; devices.jobs has a row for each", Source: "Azure IoT Hub docs: Schedule jobs on multiple devices; azure-iothub, pl/models", Grade: rule.Assumed,
+		Assumption: "it runs at once or at its start time, registryReadWrite may make jobs, ArgumentInvalid for what cannot be read", Causes: []rule.Cause{
+			{ID: "invalid", Why: "id, type, times or content of the job cannot be used", Fix: "type scheduleUpdateTwin with updateTwin or scheduleDeviceMethod with cloudToDeviceMethod, queryCondition as behind WHERE, startTime in ISO 8601"},
+			{ID: "exists", Why: "the hub has a job of this id", Fix: "take a new id; a finished job keeps its own"},
+			{ID: "unknown", Why: "the hub has no job of this id", Fix: "mend the id; jobs are listed at /jobs/v2/query"},
+			{ID: "ended", Why: "the job has ended and cannot be cancelled", Fix: "nothing is left to be done"},
+			{ID: "active", Why: "too many jobs have not ended", Fix: "wait for some, or cancel them"},
 		}},
 }
 
