@@ -35,7 +35,10 @@ func (s *Service) Authenticate(c Credentials) (Identity, error) {
 		return Identity{}, refuse("MS-5/region", fmt.Sprintf("tenant %s lives in region eu2", t.Name),
 			fmt.Sprintf("client id %q at the broker of eu1", clip(c.ClientID)), "a registration at the global DPS endpoint, then a connection to the assigned hub")
 	}
-	owner, r := s.owner(EU1, c.Certificates, tenant)
+	owner, issued, r := s.issuedTo(c.Certificates[0])
+	if !issued {
+		owner, r = s.owner(EU1, c.Certificates, tenant)
+	}
 	if r == nil {
 		r = s.checkName(owner, c.Certificates[0], c.ClientID)
 	}

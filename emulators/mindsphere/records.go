@@ -103,6 +103,9 @@ func (s *Service) DeleteTenant(name string) bool {
 	for _, a := range s.assets.List(name + "/") {
 		s.assets.Delete(key(name, a.AssetID))
 	}
+	for _, c := range s.issued.List(name + "/") {
+		s.DeleteIssuedCertificate(name, c.ID)
+	}
 	for _, j := range s.jobs.List(name + "/") {
 		s.dropJob(j)
 	}

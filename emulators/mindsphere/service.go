@@ -41,12 +41,14 @@ type Service struct {
 	agents  *store.Table[Agent] // by client id
 	assets  *store.Table[Asset] // by tenant and asset id
 
-	models      *store.Table[Model]      // by client id and external id
-	aspectTypes *store.Table[AspectType] // by tenant and id
-	assetTypes  *store.Table[AssetType]  // by tenant and id
-	mappings    *store.Table[Mapping]    // by client id, data point and target
-	jobs        *store.Table[Job]        // by tenant and id
-	commands    *store.Table[JobCommand] // by job and id
+	models      *store.Table[Model]             // by client id and external id
+	aspectTypes *store.Table[AspectType]        // by tenant and id
+	assetTypes  *store.Table[AssetType]         // by tenant and id
+	mappings    *store.Table[Mapping]           // by client id, data point and target
+	jobs        *store.Table[Job]               // by tenant and id
+	commands    *store.Table[JobCommand]        // by job and id
+	issued      *store.Table[IssuedCertificate] // by tenant and id
+	prints      *store.Table[string]            // SHA-256 thumbprint → key in issued
 	data        data
 	secret      []byte
 
@@ -75,6 +77,8 @@ func New(c Config) *Service {
 		mappings:    store.NewTable[Mapping](c.Store, "mindsphere.mappings", nil),
 		jobs:        store.NewTable(c.Store, "mindsphere.jobs", Job.clone),
 		commands:    store.NewTable(c.Store, "mindsphere.commands", JobCommand.clone),
+		issued:      store.NewTable[IssuedCertificate](c.Store, "mindsphere.issued", nil),
+		prints:      store.NewTable[string](c.Store, "mindsphere.prints", nil),
 		secret:      newSecret(),
 	}
 	s.data.clear()

@@ -45,7 +45,7 @@ const subackFailure = 0x80
 // Subscribe implements broker.Device.
 func (d *device) Subscribe(filter string, qos byte) broker.Verdict {
 	if qos > 1 {
-		return closing(&rule.Refusal{Rule: "MS-16/qos2", Seen: "a subscription to " + shown(filter) + " with QoS 2", Expected: "QoS 0 or 1"})
+		return closing(&rule.Refusal{Rule: "MS-16/qos2", Detail: "QoS 2 is not supported", Seen: "a subscription to " + shown(filter) + " with QoS 2", Expected: "QoS 0 or 1"})
 	}
 	if r := d.judgeFilter(filter); r != nil {
 		return broker.Verdict{Action: broker.Refuse, Refusal: r}
@@ -65,15 +65,15 @@ func (d *device) judgeFilter(filter string) *rule.Refusal {
 	case wire.FilterOwn:
 		return nil
 	case wire.FilterOutput:
-		r.Rule = "MS-16/output"
+		r.Rule, r.Detail = "MS-16/output", "the filter covers the agent's own output topics"
 	case wire.FilterForeign:
-		r.Rule = "MS-16/foreign"
+		r.Rule, r.Detail = "MS-16/foreign", "the filter is in another branch than the agent's"
 	case wire.FilterBroad:
-		r.Rule = "MS-16/wildcard"
+		r.Rule, r.Detail = "MS-16/wildcard", "the filter reaches beyond the agent's own branch"
 	case wire.FilterTooLong:
-		r.Rule = "MS-16/length"
+		r.Rule, r.Detail = "MS-16/length", "the filter is too long or too deep"
 	default:
-		r.Rule = "MS-16/form"
+		r.Rule, r.Detail = "MS-16/form", "the filter is none of MindConnect MQTT"
 	}
 	return r
 }
@@ -120,11 +120,11 @@ func (d *device) judgeTopic(topic string) (wire.Channel, *rule.Refusal) {
 	case err != nil:
 		r.Rule, r.Detail = "MS-17/form", err.Error()
 	case t.Tenant != d.id.Tenant || t.ClientID != d.id.ClientID:
-		r.Rule = "MS-17/foreign"
+		r.Rule, r.Detail = "MS-17/foreign", "the topic is in another branch than the agent's"
 	case t.Direction == wire.Inbound:
-		r.Rule = "MS-17/input"
+		r.Rule, r.Detail = "MS-17/input", "the topic is one to subscribe to"
 	case !wire.Known(wire.Outbound, t.Channel):
-		r.Rule = "MS-17/app"
+		r.Rule, r.Detail = "MS-17/app", "there is no such application or topic"
 	default:
 		return t.Channel, nil
 	}

@@ -105,3 +105,64 @@ func (c *call) verifyCA() {
 	}
 	c.getCA()
 }
+
+// agentCertificate is the shape of a certificate made by MindSphere ("Obtaining Auto-Generated Agent
+// Certificate"): publicKey is the certificate, and privateKey is there once, in the answer to POST.
+type agentCertificate struct {
+	ID         string `json:"id"`
+	Name       string `json:"name"`
+	AgentName  string `json:"agentName"`
+	Owner      string `json:"owner,omitempty"`
+	AgentID    string `json:"agentId"`
+	ClientID   string `json:"clientId"`
+	PrivateKey string `json:"privateKey,omitempty"`
+	PublicKey  string `json:"publicKey"`
+	Status     string `json:"status"`
+}
+
+func agentCertificateOf(x mindsphere.IssuedCertificate) agentCertificate {
+	return agentCertificate{ID: x.ID, Name: x.Name, AgentName: x.ClientID, Owner: x.Owner, AgentID: x.AgentID, ClientID: x.ClientID,
+		PublicKey: x.Certificate, Status: mindsphere.Ready}
+}
+
+func (c *call) createAgentCertificate() {
+	var want struct{ Name, Owner string }
+	if !c.json(&want) {
+		return
+	}
+	x, private, err := c.svc.IssueCertificate(c.tenant, want.Name, want.Owner)
+	if err != nil {
+		c.refused(err)
+		return
+	}
+	a := agentCertificateOf(x)
+	a.PrivateKey = private
+	c.reply(http.StatusCreated, a)
+}
+
+func (c *call) listAgentCertificates() {
+	list := []agentCertificate{}
+	for _, x := range c.svc.IssuedCertificates(c.tenant) {
+		list = append(list, agentCertificateOf(x))
+	}
+	c.list("agentCertificates", list, len(list))
+}
+
+func (c *call) getAgentCertificate() {
+	id := c.req.PathValue("id")
+	x, ok := c.svc.IssuedCertificate(c.tenant, id)
+	if !ok {
+		c.missing("agent certificate", id)
+		return
+	}
+	c.reply(http.StatusOK, agentCertificateOf(x))
+}
+
+func (c *call) deleteAgentCertificate() {
+	id := c.req.PathValue("id")
+	if !c.svc.DeleteIssuedCertificate(c.tenant, id) {
+		c.missing("agent certificate", id)
+		return
+	}
+	c.reply(http.StatusNoContent, nil)
+}

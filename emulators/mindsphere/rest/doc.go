@@ -1,5 +1,5 @@
 // Package rest serves the REST APIs of MindSphere that belong to MindConnect MQTT, at the gateway's paths: CA
-// certificates, delivery jobs of commanding, assets, the read side of time series, and the download of models
+// and agent certificates, delivery jobs of commanding, assets, the read side of time series, and the download of models
 // ("Managing CA Certificates using MindConnect MQTT API", "MindConnect MQTT Commanding"; shapes as in
 // github.com/mindsphere/mindconnect-nodejs).
 //

@@ -9,6 +9,9 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/fakecloud/fakecloud/emulators/mindsphere"
 	"github.com/fakecloud/fakecloud/internal/broker"
@@ -25,6 +28,10 @@ type Handler struct {
 	peer func(*http.Request) broker.Peer
 	log  *slog.Logger
 	mux  *http.ServeMux
+
+	limited atomic.Bool
+	mu      sync.Mutex
+	calls   map[string][]time.Time // by tenant and operation, the newest last
 }
 
 // New returns the handler of svc. peer tells who asks; a nil log discards.
@@ -32,10 +39,11 @@ func New(svc *mindsphere.Service, peer func(*http.Request) broker.Peer, log *slo
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	h := &Handler{svc: svc, peer: peer, log: log, mux: http.NewServeMux()}
+	h := &Handler{svc: svc, peer: peer, log: log, mux: http.NewServeMux(), calls: map[string][]time.Time{}}
 	const (
 		jobs   = "/api/commanding/v3/deliveryJobs"
 		cas    = "/api/mindconnectmqtt/v3/caCertificates"
+		agents = "/api/mindconnectmqtt/v3/agentCertificates"
 		assets = "/api/assetmanagement/v3/assets"
 	)
 	h.on("POST "+jobs, (*call).createJob)
@@ -50,6 +58,10 @@ func New(svc *mindsphere.Service, peer func(*http.Request) broker.Peer, log *slo
 	h.on("DELETE "+cas+"/{id}", (*call).deleteCA)
 	h.on("GET "+cas+"/{id}/registrationCode", (*call).registrationCode)
 	h.on("POST "+cas+"/{id}/verify", (*call).verifyCA)
+	h.on("POST "+agents, (*call).createAgentCertificate)
+	h.on("GET "+agents, (*call).listAgentCertificates)
+	h.on("GET "+agents+"/{id}", (*call).getAgentCertificate)
+	h.on("DELETE "+agents+"/{id}", (*call).deleteAgentCertificate)
 	h.on("GET "+assets, (*call).listAssets)
 	h.on("GET "+assets+"/{id}", (*call).getAsset)
 	h.on("GET /api/iottimeseries/v3/timeseries/{asset}/{aspect}", (*call).readSeries)
@@ -89,6 +101,10 @@ func (h *Handler) on(pattern string, serve func(*call)) {
 			return
 		}
 		c.tenant = tenant
+		if !h.admit(tenant, pattern) {
+			c.fail(http.StatusTooManyRequests, "mdsp.core.generic.tooManyRequests", "more requests of this kind than MindSphere allows: "+limits[pattern].String())
+			return
+		}
 		serve(c)
 	})
 }

@@ -2,6 +2,8 @@ package rest_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"io"
@@ -11,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -33,6 +36,8 @@ type gateway struct {
 	cas     *pki.DeviceCAs
 	journal *journal.Journal
 	session *mindsphere.Session
+	clock   *clock.Control
+	handler *rest.Handler
 }
 
 type nothing struct{}
@@ -45,8 +50,9 @@ func newGateway(t *testing.T) *gateway {
 	j := journal.New(c, rule.NewTable(mindsphere.Rules), journal.Options{})
 	cas, err := pki.OpenDeviceCAs(pki.Options{})
 	require.NoError(t, err)
-	g := &gateway{cas: cas, journal: j, svc: mindsphere.New(mindsphere.Config{Clock: c, IDs: ids.New(1), Journal: j, Store: store.New()})}
-	g.Server = httptest.NewServer(rest.New(g.svc, func(*http.Request) broker.Peer { return broker.Peer{Conn: 7} }, nil))
+	g := &gateway{cas: cas, journal: j, clock: c, svc: mindsphere.New(mindsphere.Config{Clock: c, IDs: ids.New(1), Journal: j, Store: store.New()})}
+	g.handler = rest.New(g.svc, func(*http.Request) broker.Peer { return broker.Peer{Conn: 7} }, nil)
+	g.Server = httptest.NewServer(g.handler)
 	t.Cleanup(g.Server.Close)
 	require.NoError(t, g.svc.PutTenant(mindsphere.Tenant{Name: "camexia"}))
 	_, err = cas.CreateCA(pki.CARequest{Name: "ca"})
@@ -284,4 +290,61 @@ func TestDownload(t *testing.T) {
 	require.Equal(t, 200, g.as(t, "", "GET", address.RequestURI(), "", &document))
 	require.Contains(t, document, "typeModel")
 	require.Equal(t, 403, g.as(t, "", "GET", address.Path+"?signature=x", "", nil))
+}
+
+// A certificate made by MindSphere is good at once, and worthless when it is deleted.
+func TestAgentCertificates(t *testing.T) {
+	g := newGateway(t)
+	const path = "/api/mindconnectmqtt/v3/agentCertificates"
+	var made struct{ ID, Name, AgentName, Owner, AgentID, ClientID, PrivateKey, PublicKey, Status string }
+	require.Equal(t, 201, g.do(t, "POST", path, `{"name":"device001","owner":"somebody@some.com"}`, &made))
+	require.Equal(t, [4]string{"camexia_device001", "camexia_device001", "READY", "somebody@some.com"}, [4]string{made.AgentName, made.ClientID, made.Status, made.Owner})
+	require.Regexp(t, `^[0-9A-HJKMNP-TV-Z]{26}$`, made.ID)
+	require.Regexp(t, `^[0-9a-f]{32}$`, made.AgentID)
+	pair, err := tls.X509KeyPair([]byte(made.PublicKey), []byte(made.PrivateKey))
+	require.NoError(t, err)
+	require.Contains(t, made.PrivateKey, "BEGIN RSA PRIVATE KEY")
+	c := mindsphere.Credentials{ClientID: made.ClientID, Certificates: []*x509.Certificate{pair.Leaf}}
+	id, err := g.svc.Authenticate(c)
+	require.NoError(t, err)
+	require.Equal(t, made.AgentID, id.AgentID)
+	_, err = g.svc.Authenticate(mindsphere.Credentials{ClientID: "camexia_other", Certificates: c.Certificates})
+	require.ErrorContains(t, err, "MS-5/device")
+
+	var list struct{ Page struct{ TotalElements int } }
+	require.Equal(t, 200, g.do(t, "GET", path, "", &list))
+	require.Equal(t, 1, list.Page.TotalElements)
+	made.PrivateKey = ""
+	require.Equal(t, 200, g.do(t, "GET", path+"/"+made.ID, "", &made))
+	require.Empty(t, made.PrivateKey, "the service does not keep it")
+	for _, body := range []string{`{}`, `{"name":"a/b"}`, `[]`} {
+		require.Equal(t, 400, g.do(t, "POST", path, body, nil))
+	}
+	require.Equal(t, 204, g.do(t, "DELETE", path+"/"+made.ID, "", nil))
+	require.Equal(t, 404, g.do(t, "DELETE", path+"/"+made.ID, "", nil))
+	require.Equal(t, 404, g.do(t, "GET", path+"/"+made.ID, "", nil))
+	_, err = g.svc.Authenticate(c)
+	require.ErrorContains(t, err, "MS-6/unknown-ca")
+}
+
+// The published rate limits, when they are switched on.
+func TestRateLimits(t *testing.T) {
+	g := newGateway(t)
+	const path = "/api/mindconnectmqtt/v3/caCertificates"
+	upload := func() int { return g.do(t, "POST", path, "{}", nil) }
+	for range 5 {
+		require.Equal(t, 400, upload())
+	}
+	g.clock.Freeze()
+	g.handler.Limit(true)
+	for range 5 {
+		require.Equal(t, 400, upload())
+		require.Equal(t, 400, upload())
+		require.Equal(t, 429, upload())
+		require.NoError(t, g.clock.Advance(30*time.Second))
+	}
+	require.Equal(t, 429, upload(), "ten in an hour")
+	require.NoError(t, g.clock.Advance(time.Hour))
+	require.Equal(t, 400, upload())
+	require.Equal(t, 200, g.do(t, "GET", jobs, "", nil))
 }
