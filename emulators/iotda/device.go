@@ -71,7 +71,7 @@ func (s *Service) insert(instance string, d *Device) error {
 			return err
 		case gateway.GatewayID != "":
 			return invalid("gateway_id %q is itself a child: two levels are the limit", clip(d.GatewayID))
-		case len(s.Children(instance, d.GatewayID)) >= maxChildren:
+		case s.family(instance, d.GatewayID).count >= maxChildren:
 			return conflict("gateway %s has %d children already, which is the limit", d.GatewayID, maxChildren)
 		}
 	}
@@ -221,12 +221,12 @@ func (s *Service) DeleteDevice(instance, id string) error {
 	s.devices.Delete(key(instance, id))
 	s.shadows.Delete(key(instance, id))
 	s.dropMessages(instance, id)
-	s.versions.Delete(key(instance, id))
 	s.admin.Unlock()
 	s.cut(func(c *Session) bool { return c.id.Instance == instance && c.id.DeviceID == id }, errDeleted)
 	for _, child := range children {
 		_ = s.DeleteDevice(instance, child.DeviceID) // gone already is as good
 	}
+	s.families.Delete(key(instance, id))
 	if d.GatewayID != "" {
 		s.childDeleted(instance, d)
 	}

@@ -38,16 +38,29 @@ func (s *Service) childInfo(instance string, d Device) childInfo {
 		Status: d.State(), ExtensionInfo: d.ExtensionInfo}
 }
 
-// nextVersion counts the changes of a gateway's list of children.
-func (s *Service) nextVersion(instance, gateway string) int64 {
+// family is a gateway's list of children: how many there are, and the version that counts its changes.
+type family struct {
+	version int64
+	count   int
+}
+
+func (s *Service) family(instance, gateway string) family {
+	f, _ := s.families.Get(key(instance, gateway))
+	return f
+}
+
+// nextVersion counts a change of a gateway's list of children: one more, or one less.
+func (s *Service) nextVersion(instance, gateway string, more int) int64 {
 	k := key(instance, gateway)
-	_ = s.versions.Create(k, 0) // it may be there already
-	v, _ := s.versions.Update(k, func(v int64) (int64, error) { return v + 1, nil })
-	return v
+	_ = s.families.Create(k, family{}) // it may be there already
+	f, _ := s.families.Update(k, func(f family) (family, error) {
+		return family{f.version + 1, f.count + more}, nil
+	})
+	return f.version
 }
 
 func (s *Service) childAdded(instance string, d Device) {
-	v, quiet := s.nextVersion(instance, d.GatewayID), d.quiet
+	v, quiet := s.nextVersion(instance, d.GatewayID, 1), d.quiet
 	d, err := s.updateDevice(instance, d.DeviceID, func(d *Device) error {
 		d.listed, d.quiet = v, false
 		return nil
@@ -58,7 +71,7 @@ func (s *Service) childAdded(instance string, d Device) {
 }
 
 func (s *Service) childDeleted(instance string, d Device) {
-	v := s.nextVersion(instance, d.GatewayID)
+	v := s.nextVersion(instance, d.GatewayID, -1)
 	s.tellGateway(instance, d, "delete_sub_device_notify", v, []map[string]string{{"parent_device_id": d.GatewayID, "node_id": d.NodeID, "device_id": d.DeviceID}})
 }
 
@@ -113,7 +126,7 @@ func (c *Session) syncChildren(from source, e iotda.Event) *iotda.Event {
 			devices = append(devices, c.svc.childInfo(c.id.Instance, child))
 		}
 	}
-	version, _ := c.svc.versions.Get(key(c.id.Instance, c.id.DeviceID))
+	version := c.svc.family(c.id.Instance, c.id.DeviceID).version
 	return c.reply(e, subDevices, "add_sub_device_notify", map[string]any{"devices": devices, "version": version})
 }
 

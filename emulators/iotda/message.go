@@ -214,10 +214,13 @@ func (s *Service) deliverPending(instance, gateway string) {
 	if c == nil {
 		return
 	}
-	for _, k := range s.messages.Keys(instance + keySeparator) {
-		id := strings.TrimPrefix(k, instance+keySeparator)
-		d, err := s.Device(instance, id)
-		if err != nil || d.Gateway() != gateway {
+	ids := []string{gateway}
+	for _, child := range s.Children(instance, gateway) {
+		ids = append(ids, child.DeviceID)
+	}
+	for _, id := range ids {
+		box, _ := s.messages.Get(key(instance, id))
+		if !slices.ContainsFunc(box.messages, func(m Message) bool { return m.Status == Pending }) {
 			continue
 		}
 		s.changeMessages(instance, id, func(m *Message) {

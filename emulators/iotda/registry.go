@@ -82,7 +82,7 @@ func (s *Service) DeleteInstance(name string) bool {
 	drop(s.policies, prefix)
 	drop(s.shadows, prefix)
 	drop(s.messages, prefix)
-	drop(s.versions, prefix)
+	drop(s.families, prefix)
 	return true
 }
 
@@ -239,6 +239,9 @@ func (s *Service) Devices(instance string) []Device {
 
 // Children returns the devices of a gateway, ordered by id.
 func (s *Service) Children(instance, gateway string) []Device {
+	if _, any := s.families.Get(key(instance, gateway)); !any {
+		return nil // most devices are no gateways, and all devices need not be looked at
+	}
 	return slices.DeleteFunc(s.Devices(instance), func(d Device) bool { return d.GatewayID != gateway })
 }
 

@@ -44,7 +44,7 @@ type Service struct {
 	policies  *store.Table[Policy]
 	shadows   *store.Table[shadow]
 	messages  *store.Table[mailbox]
-	versions  *store.Table[int64] // of gateways' lists of children
+	families  *store.Table[family] // of gateways that have or had children
 
 	waiting waiters
 
@@ -68,7 +68,7 @@ func New(cfg Config) *Service {
 		policies:  store.NewTable[Policy](cfg.Store, "iotda.policies", nil),
 		shadows:   store.NewTable[shadow](cfg.Store, "iotda.shadows", nil),
 		messages:  store.NewTable[mailbox](cfg.Store, "iotda.messages", nil),
-		versions:  store.NewTable[int64](cfg.Store, "iotda.gateways", nil),
+		families:  store.NewTable[family](cfg.Store, "iotda.gateways", nil),
 		live:      map[string]*Session{},
 	}
 }
