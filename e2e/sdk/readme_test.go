@@ -23,7 +23,8 @@ func TestReadme(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, "README.md"))
 	require.NoError(t, err)
 	var script strings.Builder
-	script.WriteString("set -e\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n")
+	// Jobs have process groups of their own (set -m), so that what "go run" has started ends with it.
+	script.WriteString("set -em\ntrap 'kill -- -$serve; wait $serve || true' EXIT\n")
 	kinds := map[string]int{}
 	for _, m := range block.FindAllStringSubmatch(string(text), -1) {
 		kind := strings.TrimSpace(m[1])
@@ -32,7 +33,7 @@ func TestReadme(t *testing.T) {
 		case "":
 			script.WriteString(m[2])
 		case "serve":
-			script.WriteString("{ " + strings.TrimSpace(m[2]) + "; } >serve.log 2>&1 &\n" +
+			script.WriteString("{ " + strings.TrimSpace(m[2]) + "; } >serve.log 2>&1 &\nserve=$!\n" +
 				"for i in $(seq 300); do grep -q '^fakecloud ready' serve.log && break; sleep 0.2; done\ngrep '^fakecloud ready' serve.log\n")
 		case "test", "docker":
 		default:
