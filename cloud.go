@@ -39,6 +39,8 @@ type Cloud struct {
 	pki     *pki.Authority
 	state   *store.Store
 	kept    *store.Table[string] // what the instance remembers of itself
+	starts  uint64               // how often it has started, this time too
+	tail    *journalTail         // nil without a data directory
 	cores   platforms
 	servers [servers]*broker.Server
 	door    *door.Door
@@ -92,8 +94,15 @@ func Open(ctx context.Context, config Config) (*Cloud, error) {
 	if err := errors.Join(c.state.Err(), c.seedWorld(first)); err != nil {
 		return nil, errors.Join(err, c.pki.Close(), c.state.Close())
 	}
-	if err := c.listen(); err != nil {
+	var lastConn uint64
+	if config.DataDir != "" {
+		c.tail, lastConn = openTail(c.journal, c.state)
+	}
+	if err := c.listen(lastConn); err != nil {
 		return nil, errors.Join(err, c.pki.Close(), c.state.Close())
+	}
+	if c.tail != nil {
+		c.tail.run(c.door.LastConn)
 	}
 	c.pki.Warm()
 	return c, nil
@@ -131,7 +140,7 @@ func (c *Cloud) newCores(j *journal.Journal, state *store.Store, source *ids.Sou
 }
 
 // listen starts the platforms' servers and opens the door in front of them.
-func (c *Cloud) listen() error {
+func (c *Cloud) listen(lastConn uint64) error {
 	base := broker.Config{Journal: c.journal, Clock: c.clock, Log: c.config.Log, Faults: c.faults}
 	registrar := dpsmqtt.New(c.cores.dps)
 	forDPS := base
@@ -151,7 +160,7 @@ func (c *Cloud) listen() error {
 	c.servers = [...]*broker.Server{dpsServer: dpsBroker, hubServer: hubBroker}
 	c.door, err = door.Open(door.Config{
 		Bind: c.config.Bind, Ports: c.doorPorts(), Hosts: c.hosts, Advertise: c.config.Advertise,
-		Certificates: c.pki, Journal: c.journal, Log: c.config.Log, KeyLog: c.config.KeyLog,
+		Certificates: c.pki, Journal: c.journal, Log: c.config.Log, KeyLog: c.config.KeyLog, LastConn: lastConn,
 		Platforms: []door.Platform{
 			{Name: dps.Platform, Claim: claimDPS(registrar), MQTT: dpsBroker},
 			{Name: iothub.Platform, Claim: c.claimHub, MQTT: hubBroker, HTTP: c.hubHTTP()},
@@ -173,7 +182,11 @@ func (c *Cloud) Close() error {
 		for _, s := range c.servers {
 			errs = append(errs, s.Close(ctx))
 		}
-		errs = append(errs, c.door.Close(ctx), c.pki.Close(), c.state.Close())
+		errs = append(errs, c.door.Close(ctx), c.pki.Close())
+		if c.tail != nil {
+			c.tail.close()
+		}
+		errs = append(errs, c.state.Close())
 		c.closed = errors.Join(errs...)
 	})
 	return c.closed

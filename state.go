@@ -35,15 +35,16 @@ func (c *Cloud) openState() error {
 	}
 	c.kept = store.NewTable[string](c.state, "fakecloud.instance", nil)
 	text, _ := c.kept.Get(keptStarts)
-	starts, _ := strconv.ParseUint(text, 10, 64) // none is 0
-	if c.config.DataDir != "" {
-		c.kept.Put(keptStarts, strconv.FormatUint(starts+1, 10))
-	}
+	before, _ := strconv.ParseUint(text, 10, 64) // none is 0
+	c.starts = before + 1
+	c.keepStarts()
 	// Ids that an earlier life has given out must not come again.
 	const lives = 1_000_003
-	c.cores = c.newCores(c.journal, c.state, ids.New(c.seed+starts*lives))
+	c.cores = c.newCores(c.journal, c.state, ids.New(c.seed+before*lives))
 	return nil
 }
+
+func (c *Cloud) keepStarts() { c.kept.Put(keptStarts, strconv.FormatUint(c.starts, 10)) }
 
 // seedWorld puts the first world into an empty store. A store that was filled before wins over the world:
 // where that has changed since, only what the store lacks is added, and one line says so.
@@ -64,6 +65,7 @@ func (c *Cloud) seedWorld(w *world.World) error {
 				"data", c.config.DataDir, "added", p.gaps.String())
 		}
 		c.kept.Put(keptWorld, now)
+		c.keepStarts() // after a reset
 	}
 	return c.nameHosts()
 }

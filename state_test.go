@@ -3,6 +3,7 @@ package fakecloud
 import (
 	"bytes"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -18,7 +19,8 @@ const demoHub = "fakecloud-hub.azure-devices.net"
 
 func TestEveryRowComesBackAsItWas(t *testing.T) {
 	t.Parallel()
-	storetest.RoundTrip(t, Start(t).state, "C2DMessage.deadline", "C2DMessage.lockedUntil", "Message.Seq", "Feedback.Seq")
+	storetest.RoundTrip(t, Start(t, WithDataDir(t.TempDir())).state, "C2DMessage.deadline", "C2DMessage.lockedUntil", "Message.Seq", "Feedback.Seq",
+		"Event.QoS", "Event.Time") // shown where it belongs, to the microsecond
 }
 
 // live runs one life of an instance in a directory and returns its log.
@@ -81,6 +83,61 @@ func TestStateOutlivesTheInstance(t *testing.T) {
 	info, err := os.Stat(filepath.Join(dir, "state", "state.db"))
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+}
+
+func TestJournalGoesOn(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var last, conn uint64
+	live(t, dir, "", func(c *Cloud) {
+		connection, err := net.Dial("tcp", c.MQTTSAddr())
+		require.NoError(t, err)
+		_, err = connection.Write([]byte("GET / HTTP/1.0\r\n\r\n"))
+		require.NoError(t, err)
+		events, err := c.Await(t.Context(), Filter{Kind: "refused"}, 1)
+		require.NoError(t, err)
+		require.NoError(t, connection.Close())
+		conn = events[0].Conn
+	})
+	live(t, dir, "", func(c *Cloud) {
+		events, err := c.Await(t.Context(), Filter{Kind: "refused"}, 1)
+		require.NoError(t, err, "what happened before is still explained")
+		require.Equal(t, conn, events[0].Conn)
+		require.NotEmpty(t, events[0].Fix)
+		require.Equal(t, conn, c.door.LastConn())
+		last = c.journal.Append(Event{Kind: "world"})
+		require.Greater(t, last, events[0].Seq)
+		require.Less(t, last, uint64(100))
+	})
+	state, err := store.Open(filepath.Join(dir, "state"), nil)
+	require.NoError(t, err)
+	marks := store.NewTable[journalMark](state, "fakecloud.journal", nil)
+	m, ok := marks.Get(theMark)
+	require.True(t, ok)
+	require.Equal(t, journalMark{Seq: last, Conn: conn, Closed: true}, m)
+	m.Closed = false // as a kill leaves it
+	marks.Put(theMark, m)
+	require.NoError(t, state.Close())
+	live(t, dir, "", func(c *Cloud) {
+		require.Equal(t, last+lostNumbers+1, c.journal.Append(Event{Kind: "world"}), "numbers that were lost do not come again")
+		require.Equal(t, conn+lostConnections, c.door.LastConn())
+	})
+}
+
+func TestTailUnderLoadKeepsTheNewest(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	live(t, dir, "", func(c *Cloud) {
+		for range 3 * tailEvents {
+			c.journal.Append(Event{Kind: "publish"})
+		}
+	})
+	live(t, dir, "", func(c *Cloud) {
+		events, err := c.Await(t.Context(), Filter{Kind: "publish"}, tailBurst)
+		require.NoError(t, err)
+		require.Len(t, events, tailBurst)
+		require.EqualValues(t, c.journal.Last(), c.Events(Filter{Kind: "publish"})[len(c.Events(Filter{Kind: "publish"}))-1].Seq)
+	})
 }
 
 func TestIDsOfAnEarlierLifeDoNotComeAgain(t *testing.T) {

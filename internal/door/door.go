@@ -33,6 +33,7 @@ type Config struct {
 	Log          *slog.Logger
 	KeyLog       io.Writer // TLS secrets in NSS format, for Wireshark; nil is off
 	Timeouts     Timeouts
+	LastConn     uint64 // connection numbers go on after this one
 }
 
 // Timeouts bound what a client may take. Zero values take the defaults.
@@ -81,10 +82,14 @@ type Door struct {
 	running  sync.WaitGroup // accept loops and connections; nothing is added once stopping
 }
 
+// LastConn returns the number of the newest connection.
+func (d *Door) LastConn() uint64 { return d.numbers.Load() }
+
 // Open binds every port and starts to accept. On an error nothing stays bound; the error names the flag of
 // the port that could not be had.
 func Open(cfg Config) (*Door, error) {
 	d := newDoor(cfg)
+	d.numbers.Store(cfg.LastConn)
 	if err := d.listen(cfg.Bind, cfg.Ports); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"sort"
 	"sync"
 
 	"github.com/fakecloud/fakecloud/internal/clock"
@@ -56,22 +57,12 @@ func (j *Journal) Append(e Event) uint64 {
 		j.explain(&e)
 	}
 	e.Time = j.clock.Wall().UTC()
-	size := cost(&e)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for j.ring.len() > 0 && (j.ring.len() >= j.opt.Events || j.bytes+size > j.opt.Bytes) {
-		j.bytes -= cost(j.ring.at(0))
-		j.ring.pop()
-		j.dropped++
-	}
 	j.last++
 	e.Seq = j.last
-	j.ring.push(&e)
-	j.bytes += size
-	if j.waiting > 0 {
-		close(j.changed)
-		j.changed = make(chan struct{})
-	}
+	j.hold(&e)
+	j.wake()
 	return e.Seq
 }
 
@@ -129,11 +120,7 @@ func (j *Journal) Select(f Filter) (events []Event, next uint64) {
 
 func (j *Journal) selectLocked(f Filter) (events []Event, next uint64) {
 	next = max(f.Since, j.last)
-	first := 0
-	if held := j.ring.len(); held > 0 && f.Since >= j.ring.at(0).Seq {
-		first = int(min(f.Since-j.ring.at(0).Seq+1, uint64(held)))
-	}
-	for i := first; i < j.ring.len(); i++ {
+	for i := j.after(f.Since); i < j.ring.len(); i++ {
 		e := j.ring.at(i)
 		if !f.matches(e) {
 			continue
@@ -144,6 +131,65 @@ func (j *Journal) selectLocked(f Filter) (events []Event, next uint64) {
 		}
 	}
 	return events, next
+}
+
+// after returns the index of the first event with a larger sequence number. The caller holds mu.
+func (j *Journal) after(since uint64) int {
+	return sort.Search(j.ring.len(), func(i int) bool { return j.ring.at(i).Seq > since })
+}
+
+// Newest returns the last events after the sequence number since, oldest first, at most n of them.
+func (j *Journal) Newest(since uint64, n int) []Event {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	first := max(j.after(since), j.ring.len()-n)
+	events := make([]Event, 0, j.ring.len()-first)
+	for i := first; i < j.ring.len(); i++ {
+		events = append(events, *j.ring.at(i))
+	}
+	return events
+}
+
+// Continue lets sequence numbers go on after last. It is called before the first event.
+func (j *Journal) Continue(last uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.last = last
+}
+
+// Restore puts events of an earlier life, oldest first, before those that are held.
+func (j *Journal) Restore(past []Event) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	now := j.ring
+	j.ring, j.bytes = ring{}, 0
+	for i := range past {
+		j.hold(&past[i])
+	}
+	for i := range now.len() {
+		j.hold(now.at(i))
+	}
+	j.wake()
+}
+
+// wake lets those who wait look again. The caller holds mu.
+func (j *Journal) wake() {
+	if j.waiting > 0 {
+		close(j.changed)
+		j.changed = make(chan struct{})
+	}
+}
+
+// hold puts e behind the others and drops what the limits push out. The caller holds mu.
+func (j *Journal) hold(e *Event) {
+	size := cost(e)
+	for j.ring.len() > 0 && (j.ring.len() >= j.opt.Events || j.bytes+size > j.opt.Bytes) {
+		j.bytes -= cost(j.ring.at(0))
+		j.ring.pop()
+		j.dropped++
+	}
+	j.ring.push(e)
+	j.bytes += size
 }
 
 // Wait returns as soon as count events after f.Since match f. When ctx ends first it returns what has

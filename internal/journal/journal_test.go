@@ -69,6 +69,30 @@ func TestRingDropsTheOldest(t *testing.T) {
 	require.Len(t, events, 7)
 }
 
+func TestRestorePutsAnEarlierLifeFirst(t *testing.T) {
+	j := testJournal(Options{Events: 5})
+	j.Continue(100)
+	require.EqualValues(t, 101, j.Append(Event{Kind: Connect}))
+	j.Restore([]Event{{Seq: 3, Kind: Publish}, {Seq: 7, Kind: Publish}, {Seq: 9, Kind: Refused}})
+	seqs := func(events []Event) (all []uint64) {
+		for _, e := range events {
+			all = append(all, e.Seq)
+		}
+		return all
+	}
+	since := func(n uint64) []uint64 { events, _ := j.Select(Filter{Since: n}); return seqs(events) }
+	require.Equal(t, []uint64{3, 7, 9, 101}, since(0))
+	require.Equal(t, []uint64{7, 9, 101}, since(4))
+	require.Equal(t, []uint64{101}, since(50))
+	require.Empty(t, since(101))
+	require.Equal(t, []uint64{9, 101}, seqs(j.Newest(0, 2)))
+	require.Equal(t, []uint64{101}, seqs(j.Newest(9, 2)))
+	require.Empty(t, j.Newest(101, 2))
+	j.Append(Event{})
+	j.Append(Event{})
+	require.Equal(t, []uint64{7, 9, 101, 102, 103}, since(0), "the oldest goes first")
+}
+
 func TestWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := testJournal(Options{})

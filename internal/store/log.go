@@ -122,25 +122,33 @@ func (l *Log[V]) loadOlder(older []segment, stop <-chan struct{}) {
 	l.last = last
 }
 
-// Append adds v and returns its number. It is committed then.
-func (l *Log[V]) Append(v V) uint64 {
+// Append adds values, all of which are committed when it returns, and returns the number of the last.
+func (l *Log[V]) Append(values ...V) uint64 {
+	number, b := l.append(values)
+	if b != nil {
+		l.files.settle(b)
+	}
+	return number
+}
+
+// append adds values to what is to be written next.
+func (l *Log[V]) append(values []V) (number uint64, b *batch) {
 	l.mu.Lock()
-	number := l.last + 1
-	if l.spec.Number != nil {
-		l.spec.Number(&v, number)
+	defer l.mu.Unlock()
+	for _, v := range values {
+		number = l.last + 1
+		if l.spec.Number != nil {
+			l.spec.Number(&v, number)
+		}
+		l.hold(number, v)
+		if l.files != nil {
+			b = l.files.add(number, func(dst []byte) []byte { return l.spec.Codec.Encode(dst, v) })
+		}
 	}
-	l.hold(number, v)
-	if l.files == nil {
-		l.mu.Unlock()
-		return number
-	}
-	p := l.files.add(number, func(dst []byte) []byte { return l.spec.Codec.Encode(dst, v) })
-	if !l.partial {
+	if b != nil && !l.partial {
 		l.files.floor.Store(l.held.at(0).number)
 	}
-	l.mu.Unlock()
-	l.files.settle(p)
-	return number
+	return number, b
 }
 
 // hold puts a value behind the others and drops what the limits push out. The caller holds mu.

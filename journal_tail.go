@@ -1,0 +1,101 @@
+package fakecloud
+
+import (
+	"sync"
+	"time"
+
+	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/store"
+)
+
+// The journal's tail on disk: enough to explain after a restart what happened before it. Nobody waits for
+// it, and under load it holds only the newest events of each interval, so that it costs next to nothing.
+const (
+	tailEvents   = 5000
+	tailBytes    = 8 << 20
+	tailInterval = 500 * time.Millisecond
+	tailBurst    = 1000 // events an interval
+)
+
+// What a killed process may have given out beyond its last mark.
+const (
+	lostNumbers     = 100_000
+	lostConnections = 10_000
+)
+
+// journalMark is how far numbers have come.
+type journalMark struct {
+	Seq    uint64
+	Conn   uint64 // connection number
+	Closed bool   // nothing came after
+}
+
+const theMark = "mark"
+
+// journalTail keeps the newest events for the next life.
+type journalTail struct {
+	journal     *journal.Journal
+	connections func() uint64
+	events      *store.Log[Event]
+	marks       *store.Table[journalMark]
+	written     uint64
+	stop        chan struct{}
+	ended       sync.WaitGroup
+}
+
+// openTail lets the journal go on where an earlier life has ended, and returns the number of its last
+// connection.
+func openTail(j *journal.Journal, state *store.Store) (t *journalTail, connections uint64) {
+	t = &journalTail{journal: j, stop: make(chan struct{}),
+		marks: store.NewTable[journalMark](state, "fakecloud.journal", nil),
+		events: store.NewLog(state, store.LogSpec[Event]{Name: "journal", Count: tailEvents, Bytes: tailBytes, Cost: func(e *Event) int {
+			const overhead = 512
+			return overhead + len(e.Payload) + len(e.Detail)
+		}}),
+	}
+	m, again := t.marks.Get(theMark)
+	if again && !m.Closed {
+		m.Seq, m.Conn = m.Seq+lostNumbers, m.Conn+lostConnections
+	}
+	j.Continue(m.Seq)
+	t.written = m.Seq
+	t.marks.Put(theMark, journalMark{Seq: m.Seq, Conn: m.Conn})
+	return t, m.Conn
+}
+
+// run restores the earlier events and keeps new ones until close.
+func (t *journalTail) run(connections func() uint64) {
+	t.connections = connections
+	t.ended.Go(func() {
+		past, _ := t.events.Read(0, nil, 0)
+		t.journal.Restore(past)
+		tick := time.NewTicker(tailInterval)
+		defer tick.Stop()
+		for {
+			t.write(false)
+			select {
+			case <-tick.C:
+			case <-t.stop:
+				return
+			}
+		}
+	})
+}
+
+func (t *journalTail) write(closed bool) {
+	fresh := t.journal.Newest(t.written, tailBurst)
+	if len(fresh) > 0 {
+		t.written = fresh[len(fresh)-1].Seq
+		t.events.Append(fresh...)
+	}
+	if closed || len(fresh) > 0 {
+		t.marks.Put(theMark, journalMark{Seq: t.written, Conn: t.connections(), Closed: closed})
+	}
+}
+
+// close keeps the last events. The connections have ended before.
+func (t *journalTail) close() {
+	close(t.stop)
+	t.ended.Wait()
+	t.write(true)
+}
