@@ -2,138 +2,131 @@ package mindsphere
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/rule"
+	"github.com/fakecloud/fakecloud/internal/store"
 )
 
-// Limits of the stored data; the oldest goes first.
+// Limits of the stored data of all tenants; the oldest goes first.
 const (
-	maxPoints = 10_000  // per variable
-	maxSeries = 20_000  // variables with data
-	maxEvents = 10_000  // per tenant
-	maxFiles  = 1000    // per tenant
-	maxBytes  = 8 << 20 // of files, per tenant
+	maxPoints     = 200_000
+	maxPointBytes = 64 << 20
+	maxEvents     = 50_000
+	maxEventBytes = 32 << 20
+	maxFiles      = 10_000
+	maxFileBytes  = 32 << 20
 )
+
+// overhead is what a stored value counts beside its texts.
+const overhead = 128
 
 // Point is one stored value of a variable.
 type Point struct {
-	Time        time.Time
-	Value       string // as sent, numbers and booleans as text
-	QualityCode string // empty where none was sent
-	DataType    string // of the variable; empty where it is not known
-	Agent       string // client id
+	Time        time.Time `json:"time"`
+	Value       string    `json:"value"`                 // as sent, numbers and booleans as text
+	QualityCode string    `json:"qualityCode,omitempty"` // empty where none was sent
+	DataType    string    `json:"dataType,omitempty"`    // of the variable; empty where it is not known
+	Agent       string    `json:"agent"`                 // client id
+}
+
+// record is a point with its place.
+type record struct {
+	Tenant   string `json:"tenant"`
+	Asset    string `json:"asset"`
+	Aspect   string `json:"aspect"`
+	Variable string `json:"variable"`
+	Point    Point  `json:"point"`
 }
 
 // AgentEvent is an event that an agent has sent.
 type AgentEvent struct {
-	Agent, ID, CorrelationID    string
-	Time                        time.Time
-	Severity, Type, Description string
-	Details                     any
+	Tenant        string          `json:"tenant"`
+	Agent         string          `json:"agent"` // client id
+	ID            string          `json:"id,omitempty"`
+	CorrelationID string          `json:"correlationId,omitempty"`
+	Time          time.Time       `json:"timestamp"`
+	Severity      string          `json:"severity"`
+	Type          string          `json:"type"`
+	Description   string          `json:"description,omitempty"`
+	Details       json.RawMessage `json:"details,omitempty"`
 }
 
 // AgentFile is a file that an agent has sent.
 type AgentFile struct {
-	Agent, Name string
-	Created     time.Time
-	Content     []byte
+	Tenant  string    `json:"tenant"`
+	Agent   string    `json:"agent"` // client id
+	Name    string    `json:"name"`
+	Created time.Time `json:"creationDate,omitzero"`
+	Content []byte    `json:"content"`
 }
 
-// data is what agents have sent. It lives in memory.
+// data is what agents have sent.
 type data struct {
-	mu     sync.RWMutex
-	series map[string][]Point
-	events map[string][]AgentEvent
-	files  map[string][]AgentFile
+	points *store.Log[record]
+	events *store.Log[AgentEvent]
+	files  *store.Log[AgentFile]
 }
 
-func (d *data) clear() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.series, d.events, d.files = map[string][]Point{}, map[string][]AgentEvent{}, map[string][]AgentFile{}
-}
-
-func seriesKey(tenant, asset, aspect, variable string) string {
-	return strings.Join([]string{tenant, asset, aspect, variable}, "\x00")
-}
-
-// add stores a point in the order of its time and reports whether there was room for its series.
-func (d *data) add(key string, p Point) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	points, ok := d.series[key]
-	if !ok && len(d.series) >= maxSeries {
-		return false
+func newData(s *store.Store) data {
+	return data{
+		points: store.NewLog(s, store.LogSpec[record]{Name: "mindsphere.points", Count: maxPoints, Bytes: maxPointBytes, Cost: func(r *record) int {
+			return overhead + len(r.Tenant) + len(r.Asset) + len(r.Aspect) + len(r.Variable) + len(r.Point.Value) + len(r.Point.QualityCode) + len(r.Point.Agent)
+		}}),
+		events: store.NewLog(s, store.LogSpec[AgentEvent]{Name: "mindsphere.events", Count: maxEvents, Bytes: maxEventBytes, Cost: func(e *AgentEvent) int {
+			return overhead + len(e.Agent) + len(e.ID) + len(e.Type) + len(e.Description) + len(e.Details)
+		}}),
+		files: store.NewLog(s, store.LogSpec[AgentFile]{Name: "mindsphere.files", Count: maxFiles, Bytes: maxFileBytes, Cost: func(f *AgentFile) int {
+			return overhead + len(f.Name) + len(f.Content)
+		}}),
 	}
-	i := len(points)
-	for i > 0 && points[i-1].Time.After(p.Time) {
-		i--
-	}
-	if i > 0 && points[i-1].Time.Equal(p.Time) { // a second value of the same time replaces the first
-		points[i-1] = p
-	} else {
-		points = slices.Insert(points, i, p)
-	}
-	if len(points) > maxPoints {
-		points = slices.Delete(points, 0, 1)
-	}
-	d.series[key] = points
-	return true
 }
 
 // TimeSeries returns the stored values of a variable, oldest first, from and to included; zero times do not
-// limit.
+// limit. Of several values for one time the last one sent counts.
 func (s *Service) TimeSeries(tenant, asset, aspect, variable string, from, to time.Time) []Point {
-	s.data.mu.RLock()
-	defer s.data.mu.RUnlock()
-	var found []Point
-	for _, p := range s.data.series[seriesKey(tenant, asset, aspect, variable)] {
-		if (from.IsZero() || !p.Time.Before(from)) && (to.IsZero() || !p.Time.After(to)) {
-			found = append(found, p)
-		}
-	}
-	return found
+	return s.AspectSeries(tenant, asset, aspect, from, to)[variable]
 }
 
 // AspectSeries returns the stored values of all variables of an asset's aspect as TimeSeries does, by variable.
 func (s *Service) AspectSeries(tenant, asset, aspect string, from, to time.Time) map[string][]Point {
-	prefix := seriesKey(tenant, asset, aspect, "")
-	var variables []string
-	s.data.mu.RLock()
-	for k := range s.data.series {
-		if variable, ok := strings.CutPrefix(k, prefix); ok {
-			variables = append(variables, variable)
-		}
-	}
-	s.data.mu.RUnlock()
+	records, _ := s.data.points.Read(0, func(r *record) bool {
+		return r.Tenant == tenant && r.Asset == asset && r.Aspect == aspect &&
+			(from.IsZero() || !r.Point.Time.Before(from)) && (to.IsZero() || !r.Point.Time.After(to))
+	}, 0)
 	found := map[string][]Point{}
-	for _, v := range variables {
-		if points := s.TimeSeries(tenant, asset, aspect, v, from, to); len(points) > 0 {
-			found[v] = points
+	for _, r := range records {
+		found[r.Variable] = append(found[r.Variable], r.Point)
+	}
+	for variable, points := range found {
+		slices.SortStableFunc(points, func(a, b Point) int { return a.Time.Compare(b.Time) })
+		kept := points[:0]
+		for i, p := range points {
+			if i+1 == len(points) || !points[i+1].Time.Equal(p.Time) {
+				kept = append(kept, p)
+			}
 		}
+		found[variable] = kept
 	}
 	return found
 }
 
-// AgentEvents returns the stored events of a tenant, oldest first.
+// AgentEvents returns the stored events of a tenant, in the order they were sent.
 func (s *Service) AgentEvents(tenant string) []AgentEvent {
-	s.data.mu.RLock()
-	defer s.data.mu.RUnlock()
-	return slices.Clone(s.data.events[tenant])
+	events, _ := s.data.events.Read(0, func(e *AgentEvent) bool { return e.Tenant == tenant }, 0)
+	return events
 }
 
-// AgentFiles returns the stored files of a tenant, oldest first.
+// AgentFiles returns the stored files of a tenant, in the order they were sent.
 func (s *Service) AgentFiles(tenant string) []AgentFile {
-	s.data.mu.RLock()
-	defer s.data.mu.RUnlock()
-	return slices.Clone(s.data.files[tenant])
+	files, _ := s.data.files.Read(0, func(f *AgentFile) bool { return f.Tenant == tenant }, 0)
+	return files
 }
 
 // loss collects what a message of time series loses, by its cause.
@@ -171,12 +164,15 @@ func (s *Service) storeTimeSeries(from sender, payload []byte) Outcome {
 		targets[m.DataPointID] = append(targets[m.DataPointID], m)
 	}
 	var lost loss
-	stored := 0
+	var stored []record
 	for _, item := range items {
-		stored += s.storeItem(from, item, targets, &lost)
+		stored = append(stored, readItem(from, item, targets, &lost)...)
+	}
+	if len(stored) > 0 {
+		s.data.points.Append(stored...)
 	}
 	e := from.event
-	e.Kind, e.Properties = journal.Telemetry, map[string]string{"stored": strconv.Itoa(stored), "lost": strconv.Itoa(lost.count)}
+	e.Kind, e.Properties = journal.Telemetry, map[string]string{"stored": strconv.Itoa(len(stored)), "lost": strconv.Itoa(lost.count)}
 	s.journal.Append(e)
 	if lost.count == 0 {
 		return Outcome{}
@@ -188,12 +184,12 @@ func (s *Service) storeTimeSeries(from sender, payload []byte) Outcome {
 	return swallowed(lost.rule, detail, lost.path, lost.want)
 }
 
-// storeItem stores the values of one timestamp and returns how many there were.
-func (s *Service) storeItem(from sender, item node, targets map[string][]Mapping, lost *loss) (stored int) {
+// readItem reads the values of one timestamp; lost takes what goes nowhere.
+func readItem(from sender, item node, targets map[string][]Mapping, lost *loss) (records []record) {
 	at, ok := readTime(item.get("timestamp").value)
 	if !ok {
 		lost.add("MS-23/timestamp", item.get("timestamp"), "a time such as 2026-01-01T00:00:00.000Z", "no time%s", item.get("timestamp").but())
-		return 0
+		return nil
 	}
 	for _, v := range item.get("values").list() {
 		point, _ := v.get("dataPointId").value.(string)
@@ -216,12 +212,10 @@ func (s *Service) storeItem(from sender, item node, targets map[string][]Mapping
 			if q := v.get("qualityCode"); q.value != nil {
 				quality = q.scalar()
 			}
-			if s.data.add(seriesKey(from.Tenant, m.AssetID, m.Aspect, m.Variable), Point{at, value, quality, m.DataType, from.ClientID}) {
-				stored++
-			}
+			records = append(records, record{from.Tenant, m.AssetID, m.Aspect, m.Variable, Point{at, value, quality, m.DataType, from.ClientID}})
 		}
 	}
-	return stored
+	return records
 }
 
 func sortedKeys[V any](m map[string]V) []string {
@@ -284,8 +278,11 @@ func (s *Service) storeEvents(from sender, payload []byte) Outcome {
 		if !n.object() {
 			continue
 		}
-		ev := AgentEvent{Agent: from.ClientID, ID: n.get("id").text(), CorrelationID: n.get("correlationId").text(), Type: n.get("type").need(),
-			Severity: n.get("severity").scalar(), Description: n.get("description").text(), Details: n.get("details").value}
+		ev := AgentEvent{Tenant: from.Tenant, Agent: from.ClientID, ID: n.get("id").text(), CorrelationID: n.get("correlationId").text(), Type: n.get("type").need(),
+			Severity: n.get("severity").scalar(), Description: n.get("description").text()}
+		if details := n.get("details"); details.value != nil {
+			ev.Details = compact(details.value)
+		}
 		at, ok := readTime(n.get("timestamp").value)
 		if !ok {
 			n.get("timestamp").fail("a time such as 2026-01-01T00:00:00.000Z is wanted%s", n.get("timestamp").but())
@@ -301,9 +298,9 @@ func (s *Service) storeEvents(from sender, payload []byte) Outcome {
 		return swallowed("MS-24/event", "the message is lost: "+root.doc.summary(), root.doc.problems[0].Path,
 			`{"events":[{"timestamp":"2026-01-01T00:00:00.000Z","severity":"20","type":…,"description":…}]}`)
 	}
-	s.data.mu.Lock()
-	s.data.events[from.Tenant] = last(append(s.data.events[from.Tenant], events...), maxEvents)
-	s.data.mu.Unlock()
+	if len(events) > 0 {
+		s.data.events.Append(events...)
+	}
 	e := from.event
 	e.Kind, e.Properties = journal.Telemetry, map[string]string{"events": strconv.Itoa(len(events))}
 	s.journal.Append(e)
@@ -314,21 +311,13 @@ func (s *Service) storeEvents(from sender, payload []byte) Outcome {
 	return Outcome{}
 }
 
-// last returns the last n elements in memory of their own once there are more.
-func last[T any](list []T, n int) []T {
-	if len(list) <= n {
-		return list
-	}
-	return slices.Clone(list[len(list)-n:])
-}
-
 // storeFile stores a file (MS-24). The vendor's sample cuts the base64 text short, so its end may be anything.
 func (s *Service) storeFile(from sender, payload []byte) Outcome {
 	root := readDocument(payload)
 	file := root.get("file")
 	var f AgentFile
 	if root.ok() && file.object() {
-		f = AgentFile{Agent: from.ClientID, Name: file.get("name").need()}
+		f = AgentFile{Tenant: from.Tenant, Agent: from.ClientID, Name: file.get("name").need()}
 		content, err := lenientBase64(file.get("content").need())
 		if err != nil {
 			file.get("content").fail("no base64: %v", err)
@@ -342,17 +331,7 @@ func (s *Service) storeFile(from sender, payload []byte) Outcome {
 		return swallowed("MS-24/file", "the file is lost: "+root.doc.summary(), root.doc.problems[0].Path,
 			`{"file":{"name":…,"creationDate":"2026-01-01T00:00:00.000Z","content":"{base64}"}}`)
 	}
-	s.data.mu.Lock()
-	files := last(append(s.data.files[from.Tenant], f), maxFiles)
-	size := 0
-	for i := len(files) - 1; i >= 0; i-- {
-		if size += len(files[i].Content); size > maxBytes {
-			files = last(files, len(files)-1-i)
-			break
-		}
-	}
-	s.data.files[from.Tenant] = files
-	s.data.mu.Unlock()
+	s.data.files.Append(f)
 	e := from.event
 	e.Kind, e.Properties = journal.File, map[string]string{"name": clip(f.Name), "bytes": strconv.Itoa(len(f.Content))}
 	s.journal.Append(e)

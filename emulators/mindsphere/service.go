@@ -62,7 +62,7 @@ func New(c Config) *Service {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Service{
+	return &Service{
 		clock: c.Clock, ids: c.IDs, journal: c.Journal, store: c.Store, log: c.Log,
 		tenants:  store.NewTable(c.Store, "mindsphere.tenants", Tenant.clone),
 		cas:      store.NewTable[CA](c.Store, "mindsphere.cas", nil),
@@ -79,10 +79,9 @@ func New(c Config) *Service {
 		commands:    store.NewTable(c.Store, "mindsphere.commands", JobCommand.clone),
 		issued:      store.NewTable[IssuedCertificate](c.Store, "mindsphere.issued", nil),
 		prints:      store.NewTable[string](c.Store, "mindsphere.prints", nil),
+		data:        newData(c.Store),
 		secret:      newSecret(),
 	}
-	s.data.clear()
-	return s
 }
 
 // Journal returns the journal that the service writes to, for its heads.

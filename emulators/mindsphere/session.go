@@ -167,7 +167,7 @@ func (s *Service) Connection(clientID string) (conn uint64, ok bool) {
 	return c.origin.Conn, true
 }
 
-// Reset closes every connection and forgets the data that agents have sent; the store is emptied by its owner.
+// Reset closes every connection; the store is emptied by its owner.
 func (s *Service) Reset(cause error) {
 	s.mu.Lock()
 	sessions := make([]*Session, 0, len(s.live))
@@ -178,5 +178,4 @@ func (s *Service) Reset(cause error) {
 	for _, c := range sessions {
 		c.cut(cause)
 	}
-	s.data.clear()
 }
