@@ -2,7 +2,6 @@ package fakecloud
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/fakecloud/fakecloud/emulators/dps"
@@ -118,7 +117,7 @@ func authentication(a *world.Authentication) iothub.Authentication {
 func (p platforms) applyDPS(d world.DPS, caPEM func(string) ([]byte, error)) error {
 	instance := dps.Instance{
 		Name: d.Name, IDScope: d.IDScope, AllocationPolicy: dps.AllocationPolicy(d.AllocationPolicy),
-		LinkedHubs: p.hubHosts(d.LinkedHubs), Rounds: d.Rounds,
+		LinkedHubs: p.hubHosts(d.LinkedHubs), Rounds: d.Rounds, PollLimit: isTrue(d.PollLimit),
 	}
 	if d.RetryAfter != nil {
 		instance.RetryAfter = int(d.RetryAfter.D().Seconds())
@@ -177,13 +176,7 @@ func (p platforms) applyDPS(d world.DPS, caPEM func(string) ([]byte, error)) err
 	return nil
 }
 
-// errReprovision refuses what would otherwise be ignored silently.
-var errReprovision = errors.New("reprovisionPolicy is not built in this version: a device stays on its hub while the hub is linked")
-
 func (p platforms) termsOf(t world.Provisioning) (dps.Terms, error) {
-	if t.ReprovisionPolicy != nil {
-		return dps.Terms{}, errReprovision
-	}
 	twin, err := twinJSON(t.InitialTwin)
 	if err != nil {
 		return dps.Terms{}, err
@@ -195,8 +188,18 @@ func (p platforms) termsOf(t world.Provisioning) (dps.Terms, error) {
 	return dps.Terms{
 		Disabled: t.ProvisioningStatus == "disabled", AllocationPolicy: dps.AllocationPolicy(t.AllocationPolicy),
 		IoTHubs: p.hubHosts(hubs), InitialTwin: twin,
-		Capabilities: dps.Capabilities{IoTEdge: t.Capabilities != nil && isTrue(t.Capabilities.IoTEdge)},
+		Capabilities:      dps.Capabilities{IoTEdge: t.Capabilities != nil && isTrue(t.Capabilities.IoTEdge)},
+		ReprovisionPolicy: reprovisionPolicy(t.ReprovisionPolicy),
 	}, nil
+}
+
+// reprovisionPolicy fills what a policy leaves out: both are true by default.
+func reprovisionPolicy(p *world.ReprovisionPolicy) *dps.ReprovisionPolicy {
+	if p == nil {
+		return nil
+	}
+	return &dps.ReprovisionPolicy{UpdateHubAssignment: p.UpdateHubAssignment == nil || *p.UpdateHubAssignment,
+		MigrateDeviceData: p.MigrateDeviceData == nil || *p.MigrateDeviceData}
 }
 
 // hubHosts turns names or host names of hubs into host names.

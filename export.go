@@ -109,7 +109,8 @@ func exportAuthentication(a iothub.Authentication) *world.Authentication {
 }
 
 func (c *Cloud) exportDPS(i dps.Instance, known map[string]string) (world.DPS, error) {
-	out := world.DPS{Name: i.Name, IDScope: i.IDScope, AllocationPolicy: string(i.AllocationPolicy), LinkedHubs: i.LinkedHubs, Rounds: i.Rounds}
+	out := world.DPS{Name: i.Name, IDScope: i.IDScope, AllocationPolicy: string(i.AllocationPolicy), LinkedHubs: i.LinkedHubs, Rounds: i.Rounds,
+		PollLimit: trueOrNil(i.PollLimit)}
 	if i.RetryAfter != 0 {
 		d := world.Duration(time.Duration(i.RetryAfter) * time.Second)
 		out.RetryAfter = &d
@@ -159,6 +160,10 @@ func exportTerms(t dps.Terms) (world.Provisioning, error) {
 	twin, err := twinOf(t.InitialTwin)
 	out := world.Provisioning{AllocationPolicy: string(t.AllocationPolicy), IoTHubs: t.IoTHubs, InitialTwin: twin,
 		Capabilities: exportCapabilities(t.Capabilities.IoTEdge)}
+	if p := t.ReprovisionPolicy; p != nil {
+		update, migrate := p.UpdateHubAssignment, p.MigrateDeviceData
+		out.ReprovisionPolicy = &world.ReprovisionPolicy{UpdateHubAssignment: &update, MigrateDeviceData: &migrate}
+	}
 	if t.Disabled {
 		out.ProvisioningStatus = "disabled"
 	}

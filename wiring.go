@@ -2,6 +2,7 @@ package fakecloud
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 
@@ -29,14 +30,42 @@ func (a allocator) Assign(_ context.Context, as dps.Assignment) error {
 		device.Authentication = iothub.Authentication{Type: iothub.AuthSAS,
 			SymmetricKey: iothub.SymmetricKey{PrimaryKey: as.Auth.PrimaryKey, SecondaryKey: as.Auth.SecondaryKey}}
 	}
+	if err := a.place(as, device); err != nil {
+		return err
+	}
+	return a.hub.Assign(as.Hub, as.DeviceID)
+}
+
+// place puts the device on the hub, with the twin that is due, and takes it from the one that it leaves.
+func (a allocator) place(as dps.Assignment, device iothub.Device) error {
+	if as.From != "" && !as.Reset {
+		if old, err := a.hub.GetDevice(as.From, as.DeviceID); err == nil {
+			device.Status, device.StatusReason = old.Status, old.StatusReason
+		}
+		_, err := a.hub.MoveDevice(as.From, as.Hub, device)
+		return err
+	}
 	if old, err := a.hub.GetDevice(as.Hub, as.DeviceID); err == nil {
 		device.Status, device.StatusReason = old.Status, old.StatusReason
 		device.DeviceScope, device.ParentScopes = old.DeviceScope, old.ParentScopes
+	} else {
+		as.Reset = false // a new device starts with its initial twin
 	}
 	if _, err := a.hub.PutDevice(as.Hub, device); err != nil {
 		return err
 	}
-	return a.hub.Assign(as.Hub, as.DeviceID)
+	if as.Reset {
+		if _, err := a.hub.ResetTwin(as.Hub, as.DeviceID, as.InitialTwin); err != nil {
+			return err
+		}
+	}
+	if as.From == "" {
+		return nil
+	}
+	if err := a.hub.DeleteDevice(as.From, as.DeviceID, ""); !errors.Is(err, iothub.ErrNotFound) {
+		return err
+	}
+	return nil
 }
 
 // Holds implements dps.Allocator.

@@ -25,7 +25,8 @@ azure:
   dps:
     - name: fakecloud-dps
       linkedHubs: [fakecloud-hub, second]
-      enrollments: [{registrationId: one, deviceId: other, attestation: {symmetricKey: {}}, provisioningStatus: disabled}]
+      pollLimit: true
+      enrollments: [{registrationId: one, deviceId: other, attestation: {symmetricKey: {}}, provisioningStatus: disabled, reprovisionPolicy: {migrateDeviceData: false}}]
 `))
 	text, err := first.Plane().World.Current()
 	require.NoError(t, err)
@@ -45,7 +46,6 @@ func TestPatchWorldIsAllOrNothing(t *testing.T) {
 		"unknown key":    "azure: {hubs: [{name: x, colour: red}]}",
 		"unknown hub":    "azure: {dps: [{name: fakecloud-dps, linkedHubs: [nowhere]}]}",
 		"taken ID scope": "azure: {hubs: [{name: fresh}], dps: [{name: other, idScope: 0ne00FAKE01}]}",
-		"not built":      "azure: {dps: [{name: fakecloud-dps, groups: [{name: demo-x509, reprovisionPolicy: {migrateDeviceData: false}}]}]}",
 	} {
 		require.Error(t, cloud.PatchWorld(t.Context(), document), name)
 		after, err := cloud.Plane().World.Current()

@@ -11,7 +11,8 @@ import (
 // Allocator is DPS's view of the hubs. Its methods may be called concurrently.
 type Allocator interface {
 	// Assign makes the device's identity on the hub what a says: created when it is missing, else its
-	// credentials are replaced and its twin is left alone.
+	// credentials are replaced and its twin is left alone but for a.Reset. A device that comes from another
+	// hub is gone from there afterwards.
 	Assign(ctx context.Context, a Assignment) error
 	// Holds reports whether the hub has an identity with that device id.
 	Holds(hub, deviceID string) bool
@@ -22,7 +23,12 @@ type Assignment struct {
 	Hub      string // host name
 	DeviceID string
 	Auth     Auth
-	// InitialTwin is {"tags":…,"properties":{"desired":…}} at the device's first assignment to the hub,
+	// From is the host name of the hub that the device leaves; empty for none. Its twin goes along unless
+	// Reset is set.
+	From string
+	// Reset makes the twin start over from InitialTwin.
+	Reset bool
+	// InitialTwin is {"tags":…,"properties":{"desired":…}} at the device's first assignment and at a reset,
 	// else nil.
 	InitialTwin  json.RawMessage
 	Capabilities Capabilities

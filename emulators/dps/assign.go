@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,16 +29,16 @@ func (s *Service) assign(ctx context.Context, i Instance, c Caller, a admission)
 		a.deviceID, reg.DeviceID = old.DeviceID, old.DeviceID
 	}
 	if again {
-		reg.Created, reg.AssignedHub, reg.Substatus = old.Created, old.AssignedHub, old.Substatus
+		reg.Created, reg.AssignedHub, reg.Substatus, reg.FormerHubs = old.Created, old.AssignedHub, old.Substatus, old.FormerHubs
 	}
 	if a.terms.Disabled {
 		reg.Status = azure.DPSDisabled
 		s.registrations.Put(k, reg)
 		return reg
 	}
-	hub, err := s.hubFor(i, c.RegistrationID, a, old)
+	as, substatus, err := s.plan(i, c, a, old)
 	if err == nil {
-		err = s.Allocator.Assign(ctx, s.assignment(hub, a, old))
+		err = s.Allocator.Assign(ctx, as)
 	}
 	if err != nil {
 		reg.Status, reg.ErrorCode, reg.ErrorMessage = azure.DPSFailed, codeNoHub, failure(err)
@@ -45,12 +46,10 @@ func (s *Service) assign(ctx context.Context, i Instance, c Caller, a admission)
 		s.registrations.Put(k, reg)
 		return reg
 	}
-	if hub != reg.AssignedHub || reg.Substatus == "" {
-		reg.Substatus = azure.DPSInitialAssignment
-	}
-	reg.AssignedHub, reg.Status = hub, azure.DPSAssigned
+	reg.AssignedHub, reg.Substatus, reg.Status = as.Hub, substatus, azure.DPSAssigned
+	reg.FormerHubs = formerHubs(old, as.Hub)
 	s.registrations.Put(k, reg)
-	s.journalProvisioned(i, c, a, reg)
+	s.journalProvisioned(i, c, a, reg, as)
 	return reg
 }
 
@@ -62,36 +61,19 @@ func failure(err error) string {
 	return "The IoT hub did not take the device: " + clip(err.Error())
 }
 
-// hubFor returns the hub of a device: the one that it has, as long as it may be used, else a new choice.
-func (s *Service) hubFor(i Instance, registrationID string, a admission, old Registration) (string, error) {
-	hubs := usable(i.LinkedHubs, a.terms.IoTHubs)
-	if old.AssignedHub != "" && contains(hubs, old.AssignedHub) {
-		return old.AssignedHub, nil
-	}
-	policy := a.terms.AllocationPolicy
-	if policy == "" {
-		policy = i.AllocationPolicy
-	}
-	return choose(policy, hubs, registrationID)
-}
-
-// assignment is what the hub is asked for. The initial twin goes with the first assignment, and with one
-// to a hub that has lost the device.
-func (s *Service) assignment(hub string, a admission, old Registration) Assignment {
-	out := Assignment{Hub: hub, DeviceID: a.deviceID, Auth: a.auth, Capabilities: a.terms.Capabilities}
-	first := !strings.EqualFold(old.AssignedHub, hub) || old.DeviceID != a.deviceID
-	if first || !s.Allocator.Holds(hub, a.deviceID) {
-		out.InitialTwin = a.terms.InitialTwin
-	}
-	return out
-}
-
-func (s *Service) journalProvisioned(i Instance, c Caller, a admission, reg Registration) {
+func (s *Service) journalProvisioned(i Instance, c Caller, a admission, reg Registration, as Assignment) {
 	properties := map[string]string{"hub": reg.AssignedHub, "deviceId": reg.DeviceID, "substatus": reg.Substatus, "attestation": reg.Attestation}
 	if reg.GroupID != "" {
 		properties["enrollmentGroupId"] = reg.GroupID
 	}
 	detail := fmt.Sprintf("%s admits %s by %s; assigned to %s as device %s", a.name(), reg.RegistrationID, reg.Attestation, reg.AssignedHub, reg.DeviceID)
+	if as.From != "" {
+		properties["from"] = as.From
+		detail += ", where it came from " + as.From
+	}
+	if as.Reset {
+		detail += "; its twin starts over"
+	}
 	if s.HandOver != "" {
 		detail += "; " + s.HandOver
 	}
@@ -113,7 +95,8 @@ const (
 
 // operations are those of one device, oldest first.
 type operations struct {
-	List []operation
+	List  []operation
+	Polls []time.Time `json:",omitempty"` // timers readings of the latest, where the instance limits them
 }
 
 // operation is one register request. Its result stands from the start and is told after some rounds,
@@ -126,7 +109,7 @@ type operation struct {
 }
 
 func (o operations) clone() operations {
-	o.List = append([]operation(nil), o.List...)
+	o.List, o.Polls = slices.Clone(o.List), slices.Clone(o.Polls)
 	return o
 }
 
@@ -134,7 +117,7 @@ func (o operations) clone() operations {
 func (s *Service) begin(k string, i Instance, reg Registration) operation {
 	op := operation{ID: fmt.Sprintf("4.%s.%s", s.IDs.Hex(16), s.IDs.GUID()), Started: s.Clock.Now(), Rounds: i.rounds(), Result: reg}
 	all, _ := s.operations.Get(k)
-	kept := operations{}
+	kept := operations{Polls: all.Polls}
 	for _, o := range all.List {
 		if s.alive(o) {
 			kept.List = append(kept.List, o)

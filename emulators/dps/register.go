@@ -122,6 +122,11 @@ func (x *Session) Poll(_ context.Context, operationID string) Answer {
 		return s.errorAnswer(deny(codeBadRequest, "The operation id is missing.", rule.Refusal{Rule: "DPS-14/missing",
 			Seen: "no operation id", Expected: s.openOperations(key(i.Name, c.RegistrationID))}))
 	}
+	if i.PollLimit {
+		if wait := s.throttle(key(i.Name, c.RegistrationID)); wait > 0 {
+			return s.tooManyPolls(wait)
+		}
+	}
 	op, final, known := s.advance(key(i.Name, c.RegistrationID), operationID)
 	switch {
 	case !known:

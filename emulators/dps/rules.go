@@ -4,12 +4,13 @@ import "github.com/fakecloud/fakecloud/internal/rule"
 
 // Sources of the rules: pages of Microsoft's documentation and files of its SDKs.
 const (
-	srcMQTT  = "Learn, Communicate with DPS using the MQTT protocol (articles/iot/iot-mqtt-connect-to-iot-dps.md)"
-	srcX509  = "Learn, X.509 certificate attestation (articles/iot-dps/concepts-x509-attestation.md)"
-	srcSym   = "Learn, Symmetric key attestation (articles/iot-dps/concepts-symmetric-key-attestation.md)"
-	srcTerm  = "Learn, DPS terminology (articles/iot-dps/concepts-service.md)"
-	srcTrace = "Learn, IoT Central tutorial create and connect a device: wire trace of the C SDK"
-	srcErr   = "Learn, Troubleshooting DPS (how-to-troubleshoot-dps)"
+	srcMQTT   = "Learn, Communicate with DPS using the MQTT protocol (articles/iot/iot-mqtt-connect-to-iot-dps.md)"
+	srcX509   = "Learn, X.509 certificate attestation (articles/iot-dps/concepts-x509-attestation.md)"
+	srcSym    = "Learn, Symmetric key attestation (articles/iot-dps/concepts-symmetric-key-attestation.md)"
+	srcTerm   = "Learn, DPS terminology (articles/iot-dps/concepts-service.md)"
+	srcTrace  = "Learn, IoT Central tutorial create and connect a device: wire trace of the C SDK"
+	srcReprov = "Learn, Device reprovisioning (articles/iot-dps/concepts-device-reprovision.md)"
+	srcErr    = "Learn, Troubleshooting DPS (how-to-troubleshoot-dps)"
 )
 
 // Rules are the rows of the DPS conformance table that are enforced.
@@ -116,8 +117,18 @@ var Rules = []rule.Rule{
 			{ID: "scope", Why: "No DPS instance has this ID scope.", Fix: "Copy the ID scope from the instance, or add an instance with this one."},
 			{ID: "enrollment", Why: "Neither an individual enrollment nor a group admits this device.", Fix: "Add an individual enrollment for the registration id, or a group with its CA certificate or key."},
 		}},
-	{ID: "DPS-27", Title: "A device that registers again keeps hub, device and createdDateTimeUtc", Source: "Learn, Device reprovisioning (articles/iot-dps/concepts-device-reprovision.md)", Grade: rule.Documented,
-		Assumption: "createdDateTimeUtc and substatus stay; a hub that is no longer linked is replaced by a new choice"},
+	{ID: "DPS-27", Title: "A device that registers again keeps hub, device and createdDateTimeUtc", Source: srcReprov, Grade: rule.Documented,
+		Assumption: "createdDateTimeUtc and substatus stay; a hub that is no longer linked is replaced by a new choice unless the re-provisioning policy forbids it"},
+	{ID: "DPS-28", Title: "Re-provisioning with migrate, the default, moves the device with its twin to the new hub: deviceDataMigrated", Source: srcReprov + "; azure-iot-cli-extension, models", Grade: rule.Documented,
+		Assumption: "hashed and geoLatency keep the hub while it may be used, static takes the first one; the status stays, modules and waiting messages do not go along; a device that its hub has lost starts from the initial twin (deviceDataReset); back on a hub that it had before: reprovisionedToInitialAssignment"},
+	{ID: "DPS-29", Title: "Re-provisioning with reset starts from the initial twin on the new hub: deviceDataReset", Source: srcReprov + "; azure-iot-cli-extension, models", Grade: rule.Documented,
+		Assumption: "on the same hub the twin starts over too, its versions go on, and identity and substatus stay"},
+	{ID: "DPS-30", Title: "A policy without re-provisioning leaves the hub as it is", Source: srcReprov, Grade: rule.Documented,
+		Assumption: "also where the hub is no longer linked; api-versions up to 2018-04-01 stay where the enrollment has no policy"},
+	{ID: "DPS-32", Title: "Where the instance limits polls, more than 5 of a device within 10 s are answered with 429 and retry-after", Source: "articles includes/iot-dps-limits.md; " + srcErr, Grade: rule.Assumed,
+		Assumption: "off by default; errorCode 429001; retry-after is the time until a poll is welcome again; polls that were refused do not count",
+		Causes: []rule.Cause{{ID: "polls", Why: "The device polled more than five times within ten seconds.",
+			Fix: "Wait as long as the retry-after of the last answer says before you poll again."}}},
 	{ID: "DPS-33", Title: "Answers reach only the connection that asked", Source: srcMQTT, Grade: rule.Documented,
 		Assumption: "a second connection with the same registration id closes the first; 409203 is never answered",
 		Causes: []rule.Cause{{ID: "takeover", Why: "Another connection came with the same registration id.",

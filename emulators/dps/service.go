@@ -57,7 +57,7 @@ func New(cfg Config) *Service {
 		cas:           store.NewTable[CA](cfg.Store, "dps.cas", nil),
 		enrollments:   store.NewTable(cfg.Store, "dps.enrollments", Enrollment.clone),
 		groups:        store.NewTable(cfg.Store, "dps.groups", Group.clone),
-		registrations: store.NewTable[Registration](cfg.Store, "dps.registrations", nil),
+		registrations: store.NewTable(cfg.Store, "dps.registrations", Registration.clone),
 		operations:    store.NewTable(cfg.Store, "dps.operations", operations.clone),
 	}
 	s.recover()

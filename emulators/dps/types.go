@@ -35,6 +35,8 @@ type Instance struct {
 	// Rounds is how many polls of an operation are answered with status assigning, 0 to 100; nil takes
 	// DefaultRounds.
 	Rounds *int `json:"rounds,omitempty"`
+	// PollLimit refuses more than 5 polls of a device within 10 s, as the real service does.
+	PollLimit bool `json:"pollLimit,omitempty"`
 }
 
 // CA is a CA certificate uploaded to an instance.
@@ -73,9 +75,12 @@ type Terms struct {
 	AllocationPolicy AllocationPolicy `json:"allocationPolicy,omitempty"` // default: the instance's
 	IoTHubs          []string         `json:"iotHubs,omitempty"`          // subset of the linked hubs; default all
 	// InitialTwin is {"tags":{…},"properties":{"desired":{…}}}, given to the hub with a device's first
-	// assignment.
+	// assignment and at a reset.
 	InitialTwin  json.RawMessage `json:"initialTwin,omitempty"`
 	Capabilities Capabilities    `json:"capabilities,omitzero"`
+	// ReprovisionPolicy says what becomes of a device that registers again; nil chooses a hub again and
+	// migrates, or keeps the hub for devices that speak an api-version up to 2018-04-01.
+	ReprovisionPolicy *ReprovisionPolicy `json:"reprovisionPolicy,omitempty"`
 	// ETag and times are set by the service.
 	ETag        string    `json:"etag,omitempty"`
 	Created     time.Time `json:"createdDateTimeUtc,omitzero"`
@@ -111,6 +116,7 @@ type Registration struct {
 	AssignedHub    string    `json:"assignedHub,omitempty"` // the hub's own host name, whatever the device was told
 	Status         string    `json:"status"`                // assigned, failed or disabled
 	Substatus      string    `json:"substatus,omitempty"`
+	FormerHubs     []string  `json:"formerHubs,omitempty"` // host names, oldest first; without AssignedHub's last stay
 	ErrorCode      int       `json:"errorCode,omitempty"`
 	ErrorMessage   string    `json:"errorMessage,omitempty"`
 	Created        time.Time `json:"createdDateTimeUtc"`
@@ -156,7 +162,16 @@ func (a Attestation) clone() Attestation {
 func (t Terms) clone() Terms {
 	t.IoTHubs = slices.Clone(t.IoTHubs)
 	t.InitialTwin = slices.Clone(t.InitialTwin)
+	if t.ReprovisionPolicy != nil {
+		policy := *t.ReprovisionPolicy
+		t.ReprovisionPolicy = &policy
+	}
 	return t
+}
+
+func (r Registration) clone() Registration {
+	r.FormerHubs = slices.Clone(r.FormerHubs)
+	return r
 }
 
 func (e Enrollment) clone() Enrollment {

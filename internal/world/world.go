@@ -31,6 +31,7 @@ type DPS struct {
 	LinkedHubs       []string        `yaml:"linkedHubs" world:"ref=hub" doc:"names or host names of hubs that devices may be assigned to"`
 	RetryAfter       *Duration       `yaml:"retryAfter" world:"check=wholeSeconds" doc:"retry-after of answers while assigning, in whole seconds; default 3s"`
 	Rounds           *int            `yaml:"rounds" world:"min=0 max=100" doc:"how many polls answer assigning before the result; default 1"`
+	PollLimit        *bool           `yaml:"pollLimit" doc:"refuse more than 5 polls of a device within 10 s, as the real service does; default false"`
 	Certificates     []CACertificate `yaml:"certificates" doc:"CA certificates uploaded to this instance"`
 	Enrollments      []Enrollment    `yaml:"enrollments" doc:"individual enrollments"`
 	Groups           []Group         `yaml:"groups" doc:"enrollment groups"`
