@@ -16,6 +16,8 @@ type serviceSide struct {
 	jobs       *store.Table[Job]       // by hub and job id
 	deviceJobs *store.Table[DeviceJob] // by hub, job and device id
 
+	configurations *store.Table[Configuration] // by hub and configuration id
+
 	mu    *sync.Mutex // guards what follows; held while a job is made or ended
 	order uint64      // of the last job made
 	runs  map[string]*jobRun
@@ -23,10 +25,11 @@ type serviceSide struct {
 
 func newServiceSide(s *store.Store) serviceSide {
 	return serviceSide{
-		mu:         &sync.Mutex{},
-		runs:       map[string]*jobRun{},
-		jobs:       store.NewTable(s, "iothub.jobs", Job.clone),
-		deviceJobs: store.NewTable(s, "iothub.deviceJobs", DeviceJob.clone),
+		mu:             &sync.Mutex{},
+		runs:           map[string]*jobRun{},
+		configurations: store.NewTable(s, "iothub.configurations", Configuration.clone),
+		jobs:           store.NewTable(s, "iothub.jobs", Job.clone),
+		deviceJobs:     store.NewTable(s, "iothub.deviceJobs", DeviceJob.clone),
 	}
 }
 

@@ -48,6 +48,7 @@ func (c *call) bulk() (answer, error) {
 	if err != nil {
 		return answer{}, c.fault(err, faults{})
 	}
+	c.Handler.hub.ApplyConfigurations(c.hub.Host, "")
 	return c.bulkAnswer(errs)
 }
 

@@ -109,6 +109,12 @@ var routes = []route{
 	on("PUT", "/jobs/v2/{}", write, (*call).putJob),
 	on("GET", "/jobs/v2/{}", read, (*call).getJob),
 	on("POST", "/jobs/v2/{}/cancel", write, (*call).cancelJob),
+	on("GET", "/configurations", read|connect, (*call).listConfigurations),
+	on("POST", "/configurations/testQueries", read|connect, (*call).testQueries),
+	on("GET", "/configurations/{}", read|connect, (*call).getConfiguration),
+	on("PUT", "/configurations/{}", write|connect, (*call).putConfiguration),
+	on("DELETE", "/configurations/{}", write|connect, (*call).deleteConfiguration),
+	on("POST", "/devices/{}/applyConfigurationContent", write|connect, (*call).applyContent),
 	on("GET", "/statistics/devices", read, (*call).deviceStatistics),
 	on("GET", "/statistics/service", read, (*call).serviceStatistics),
 }

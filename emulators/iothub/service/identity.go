@@ -105,6 +105,7 @@ func (c *call) putDevice() (answer, error) {
 	if err != nil {
 		return answer{}, c.fault(err, faults{invalid: "SVC-5/invalid", exists: "SVC-2/exists", etag: "SVC-3/etag"})
 	}
+	c.Handler.hub.ApplyConfigurations(c.hub.Host, d.DeviceID)
 	return answer{body: deviceJSON(d), etag: d.ETag}, nil
 }
 

@@ -103,6 +103,18 @@ var jobRules = []rule.Rule{
 			{ID: "ended", Why: "the job has ended and cannot be cancelled", Fix: "nothing is left to be done"},
 			{ID: "active", Why: "too many jobs have not ended", Fix: "wait for some, or cancel them"},
 		}},
+	{ID: "SVC-28", Title: "configurations are kept and set on the twins that they target; applyConfigurationContent sets module twins", Source: "Azure IoT Hub docs: Automatic device and module management using the Azure CLI; " + srcREST + "; " + srcErrors + " (4004xx, 404301, 409401, 413101)", Grade: rule.Assumed,
+		Assumption: "set at once, and again when the service API changes a device or a twin; objects are merged; RegistryWrite and ServiceConnect are needed; 201 for a new one", Causes: []rule.Cause{
+			{ID: "invalid", Why: "id or priority of the configuration cannot be used", Fix: "send the same id in path and body, and a priority of 0 or more"},
+			{ID: "unknown", Why: "the hub has no configuration of this id", Fix: "mend the id; case counts"},
+			{ID: "exists", Why: "a PUT without If-Match creates, and the hub has a configuration of this id", Fix: "send If-Match: \"*\" (or the etag) to change it"},
+			{ID: "etag", Why: "the configuration was changed since its etag was read", Fix: "read it again and send its new etag"},
+			{ID: "immutable", Why: "the content of a configuration cannot be changed", Fix: "make a new configuration with a larger priority"},
+			{ID: "target", Why: "the target condition cannot be read", Fix: "write it as behind WHERE: tags.site = 'x'; for modules FROM devices.modules WHERE moduleId = 'm'"},
+			{ID: "metrics", Why: "a custom metric is no query", Fix: "write a whole query: SELECT deviceId FROM devices WHERE …"},
+			{ID: "content", Why: "the content sets nothing that can be set", Fix: "use deviceContent, moduleContent or modulesContent, with paths such as properties.desired.fleet"},
+			{ID: "count", Why: "the hub has a hundred configurations", Fix: "delete old ones"},
+		}},
 }
 
 var accessRules = []rule.Rule{

@@ -37,6 +37,7 @@ func (c *call) changeTwin(replace bool) (answer, error) {
 	if err != nil {
 		return answer{}, c.fault(err, faults{invalid: "SVC-10/invalid", etag: "SVC-11/etag"})
 	}
+	c.Handler.hub.ApplyConfigurations(c.hub.Host, device)
 	return c.getTwin()
 }
 
