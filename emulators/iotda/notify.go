@@ -40,7 +40,8 @@ type notifyHeader struct {
 	Tags      []Tag  `json:"tags"`
 }
 
-// notify writes a notification about a device into the journal, in the form in which it is forwarded.
+// notify writes a notification about a device into the journal, in the form in which it is forwarded, and
+// forwards it.
 func (s *Service) notify(instance string, d Device, n Notification) {
 	now := s.clock.Wall()
 	if n.RequestID == "" {
@@ -66,4 +67,5 @@ func (s *Service) notify(instance string, d Device, n Notification) {
 		e.Conn, e.Address = n.session.conn, n.session.address
 	}
 	s.journal.Append(e)
+	s.forward(instance, d, n, payload)
 }

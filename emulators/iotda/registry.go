@@ -83,6 +83,8 @@ func (s *Service) DeleteInstance(name string) bool {
 	drop(s.shadows, prefix)
 	drop(s.messages, prefix)
 	drop(s.families, prefix)
+	drop(s.routing, prefix)
+	drop(s.actions, prefix)
 	return true
 }
 

@@ -112,6 +112,13 @@ var deviceRules = []rule.Rule{
 }
 
 var apiRules = []rule.Rule{
+	{ID: "DA-57", Title: "an active rule forwards notifications to its HTTP address", Source: "IoTDA API reference, push notifications (iot_06_v5_01201 and following); " + srcV3, Grade: rule.Documented,
+		Assumption: "every notification is posted once, in order for each address; an answer of 200 to 299 takes it", Causes: []rule.Cause{
+			{ID: "status", Why: "the application answered with another status than 200 to 299", Fix: "answer with 200 once the notification is stored"},
+			{ID: "unreachable", Why: "the application could not be reached", Fix: "check the action's url, and that the application listens there"},
+			{ID: "full", Why: "the application is too slow: too many notifications wait for it", Fix: "answer faster, or deactivate the rule"},
+			{ID: "outbound", Why: "this instance makes no outbound calls", Fix: "run fakecloud with forwarding, and allow the host with --allow-outbound where it is not loopback"},
+		}},
 	{ID: "DA-59", Title: "a call of the application API needs a right signature of either kind, or a token", Source: "huaweicloud-sdk-go-v3 v0.1.207, core/auth/signer", Grade: rule.Documented,
 		Assumption: "status 401 with APIGW.0301; an instance without access keys accepts every caller", Causes: []rule.Cause{
 			{ID: "missing", Why: "the call has neither token nor signature", Fix: "use an SDK with access key and secret key, or send X-Auth-Token"},

@@ -1,6 +1,7 @@
 package iotda
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -17,13 +18,14 @@ import (
 // Platform is the platform's name in the journal.
 const Platform = "iotda"
 
-// Config makes a Service. All but Log is required.
+// Config makes a Service. All but Log and Poster is required.
 type Config struct {
 	Clock   clock.Clock
 	IDs     *ids.Source
 	Journal *journal.Journal
 	Store   *store.Store
 	Log     *slog.Logger // nil discards
+	Poster  Poster       // nil: nothing is forwarded
 }
 
 // Service is all IoTDA instances. Its methods may be called concurrently.
@@ -46,17 +48,23 @@ type Service struct {
 	messages  *store.Table[mailbox]
 	families  *store.Table[family] // of gateways that have or had children
 
+	routing *store.Table[RoutingRule]
+	actions *store.Table[RoutingAction]
+
+	poster  Poster
+	out     outboxes
 	waiting waiters
 
 	mu   sync.Mutex // guards live; never held while a connection is closed or written to
 	live map[string]*Session
 }
 
-// New returns a Service without instances; its state lives in cfg.Store.
+// New returns a Service without instances; its state lives in cfg.Store. The caller calls Close at the end.
 func New(cfg Config) *Service {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	ctx, cancel := context.WithCancel(context.Background())
 	return &Service{
 		clock: cfg.Clock, ids: cfg.IDs, journal: cfg.Journal, log: cfg.Log,
 		instances: store.NewTable[Instance](cfg.Store, "iotda.instances", nil),
@@ -69,6 +77,10 @@ func New(cfg Config) *Service {
 		shadows:   store.NewTable[shadow](cfg.Store, "iotda.shadows", nil),
 		messages:  store.NewTable[mailbox](cfg.Store, "iotda.messages", nil),
 		families:  store.NewTable[family](cfg.Store, "iotda.gateways", nil),
+		routing:   store.NewTable[RoutingRule](cfg.Store, "iotda.rules", nil),
+		actions:   store.NewTable[RoutingAction](cfg.Store, "iotda.actions", nil),
+		poster:    cfg.Poster,
+		out:       outboxes{ctx: ctx, cancel: cancel, waiting: map[string][]parcel{}},
 		live:      map[string]*Session{},
 	}
 }

@@ -85,6 +85,7 @@ func onWire(t *testing.T, test func(t *testing.T, c *cloud)) {
 		defer cancel()
 		require.NoError(t, c.server.Close(ctx))
 		c.Reset(broker.ErrShutdown)
+		c.Close()
 	})
 }
 

@@ -39,9 +39,15 @@ type api struct {
 
 func newAPI(t *testing.T, keys ...iotda.AccessKey) *api {
 	t.Helper()
+	return newForwardingAPI(t, nil, keys...)
+}
+
+func newForwardingAPI(t *testing.T, p iotda.Poster, keys ...iotda.AccessKey) *api {
+	t.Helper()
 	a := &api{t: t, clock: clock.New()}
 	a.journal = journal.New(a.clock, rule.NewTable(iotda.Rules), journal.Options{})
-	a.Service = iotda.New(iotda.Config{Clock: a.clock, IDs: ids.New(1), Journal: a.journal, Store: store.New()})
+	a.Service = iotda.New(iotda.Config{Clock: a.clock, IDs: ids.New(1), Journal: a.journal, Store: store.New(), Poster: p})
+	t.Cleanup(a.Service.Close)
 	_, err := a.PutInstance(iotda.Instance{Name: "fakecloud", ProjectID: project, AccessKeys: keys})
 	require.NoError(t, err)
 	server := httptest.NewServer(rest.New(rest.Config{Service: a.Service, Clock: a.clock, Journal: a.journal}))

@@ -46,8 +46,10 @@ func New(cfg Config) *Server {
 	s := &Server{cfg: cfg, mux: http.NewServeMux()}
 	s.mux.HandleFunc("POST /v3/auth/tokens", s.issueToken)
 	s.mux.HandleFunc("GET /v3/projects", s.projects)
-	for pattern, op := range operations {
-		s.mux.HandleFunc(pattern, s.handle(op))
+	for _, table := range []map[string]operation{operations, routing} {
+		for pattern, op := range table {
+			s.mux.HandleFunc(pattern, s.handle(op))
+		}
 	}
 	s.mux.HandleFunc("/", s.unknown)
 	return s
