@@ -94,6 +94,9 @@ func (s *Service) Authenticate(_ context.Context, c Credentials) (Identity, erro
 	if r := disabledRefusal(who.device); r != nil {
 		return Identity{}, r
 	}
+	if r := s.authTrouble(id); r != nil {
+		return Identity{}, r
+	}
 	return id, nil
 }
 

@@ -42,6 +42,11 @@ type Switches struct {
 	ExpiryGrace *time.Duration
 	// RejectFilters answers SUBACK 0x80 for an unsupported filter; false closes the connection.
 	RejectFilters bool
+	// Throttle is the tier whose limits hold, one of S1, S2, S3; empty has none.
+	Throttle string
+	// IgnoreFaultProperties leaves telemetry with AzIoTHub_FaultOperationType alone; false carries out the
+	// fault that it asks for, for the SDKs' own end-to-end suites.
+	IgnoreFaultProperties bool
 }
 
 // The defaults of Switches.
@@ -114,6 +119,7 @@ func (s *Service) PutHub(h Hub) (Hub, error) {
 		h.order = s.order
 	}
 	s.hubs.Put(h.Host, h)
+	s.setThrottle(h.Host, h.Switches.Throttle)
 	return h, nil
 }
 
@@ -125,6 +131,9 @@ func (h Hub) validate() error {
 		return fmt.Errorf("%w: hub host %q is not a host name", ErrInvalid, h.Host)
 	case h.Switches.DisabledCode != 0 && h.Switches.DisabledCode != 3 && h.Switches.DisabledCode != 5:
 		return fmt.Errorf("%w: the return code for disabled devices is 3 or 5, not %d", ErrInvalid, h.Switches.DisabledCode)
+	}
+	if err := validThrottle(h.Switches.Throttle); err != nil {
+		return err
 	}
 	for _, ca := range h.CAs {
 		if err := ca.validate(); err != nil {

@@ -80,6 +80,7 @@ func keptFeedback() store.Codec[Feedback] {
 func (s *Service) recover() {
 	for _, h := range s.hubs.List("") {
 		s.order = max(s.order, h.order)
+		s.setThrottle(h.Host, h.Switches.Throttle)
 	}
 	twins := map[string]bool{}
 	for _, k := range s.twins.Keys("") {

@@ -19,7 +19,7 @@ const (
 )
 
 // Rules are the rules of docs/rules.md that IoT Hub enforces, one per row of its conformance table.
-var Rules = joined(connectRules, credentialRules, sessionRules, telemetryRules, c2dRules, methodRules, twinRules)
+var Rules = joined(connectRules, credentialRules, sessionRules, telemetryRules, c2dRules, methodRules, twinRules, httpRules, limitRules)
 
 func joined(sets ...[]rule.Rule) []rule.Rule {
 	var all []rule.Rule

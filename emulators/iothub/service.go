@@ -66,6 +66,11 @@ type Service struct {
 
 	side serviceSide // jobs and configurations
 
+	files files // blobs and uploads
+
+	throttles sync.Map // hub → *throttle, for hubs that have one
+	troubles  troubles
+
 	notify sync.Mutex // held over a change of desired properties and its delivery
 
 	mu    sync.Mutex
@@ -89,8 +94,9 @@ func New(c Config) *Service {
 		telemetry: store.NewLog(c.Store, telemetryLog(c)),
 		feedback: store.NewLog(c.Store, store.LogSpec[Feedback]{Name: "iothub.feedback", Count: maxFeedbackCount, Bytes: maxFeedbackBytes,
 			Cost: (*Feedback).cost, Number: func(f *Feedback, n uint64) { f.Seq = n }, Codec: keptFeedback()}),
-		live: map[string]*Session{},
-		side: newServiceSide(c.Store),
+		live:  map[string]*Session{},
+		side:  newServiceSide(c.Store),
+		files: newFiles(c.Store),
 	}
 	s.recover()
 	s.recoverJobs()

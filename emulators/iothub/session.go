@@ -38,8 +38,9 @@ type Session struct {
 	sent   map[uint64]string // locks of the messages it was sent, by number; guarded by Service.c2dMu
 	stamps []Property        // constant part of what is stamped on telemetry
 	expiry clock.Timer
-	state  atomic.Int32 // running, ended or void
-	active atomic.Int64 // wall time of the last activity, nanoseconds
+	wanted atomic.Pointer[request] // a fault that the last message asks for
+	state  atomic.Int32            // running, ended or void
+	active atomic.Int64            // wall time of the last activity, nanoseconds
 }
 
 // The states of a session.
@@ -227,6 +228,7 @@ func (s *Service) Reset(cause error) {
 		t.Stop()
 	}
 	s.c2dTimers = nil
+	s.troubles.clear()
 }
 
 // session returns the live session of an identity, nil when it is not connected.

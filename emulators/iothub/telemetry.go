@@ -81,11 +81,39 @@ func (c *Session) Telemetry(_ context.Context, m D2C) *rule.Refusal {
 		return refusal("HUB-21/takeover", "a message on a connection that was closed already", "a message", "a new connection")
 	}
 	if n := m.size(); n > MaxMessage {
-		r := refusal("HUB-33/size", "the message is too large",
-			fmt.Sprintf("%d bytes: body %d, properties %d", n, len(m.Body), n-len(m.Body)), fmt.Sprintf("at most %d bytes", MaxMessage))
-		r.Code = CodeMessageTooLarge
+		return tooLarge(fmt.Sprintf("%d bytes: body %d, properties %d", n, len(m.Body), n-len(m.Body)))
+	}
+	if r := c.admit(meterTelemetry, 1); r != nil {
 		return r
 	}
+	c.keep(m)
+	return nil
+}
+
+// TelemetryBatch is Telemetry for several messages at once, all or none. Together they may be as large as
+// one.
+func (c *Session) TelemetryBatch(ctx context.Context, batch []D2C) *rule.Refusal {
+	if len(batch) == 1 {
+		return c.Telemetry(ctx, batch[0])
+	}
+	n := 0
+	for _, m := range batch {
+		n += m.size()
+	}
+	if n > MaxMessage {
+		return tooLarge(fmt.Sprintf("%d bytes in %d messages", n, len(batch)))
+	}
+	if r := c.admit(meterTelemetry, len(batch)); r != nil {
+		return r
+	}
+	for _, m := range batch {
+		c.keep(m)
+	}
+	return nil
+}
+
+// keep stamps, stores and journals a message that was judged.
+func (c *Session) keep(m D2C) {
 	now := c.svc.clock.Wall().UTC()
 	c.active.Store(now.UnixNano())
 	msg := Message{Hub: c.id.Hub, DeviceID: c.id.DeviceID, ModuleID: c.id.ModuleID, EnqueuedAt: now, Body: m.Body}
@@ -104,7 +132,12 @@ func (c *Session) Telemetry(_ context.Context, m D2C) *rule.Refusal {
 	e := c.Event(journal.Telemetry)
 	e.Payload, e.Properties = m.Body, shown
 	c.svc.journal.Append(e)
-	return nil
+	c.noteFault(m)
+}
+
+func tooLarge(seen string) *rule.Refusal {
+	return &rule.Refusal{Rule: "HUB-33/size", Code: CodeMessageTooLarge, Detail: "the message is too large", Seen: seen,
+		Expected: fmt.Sprintf("at most %d bytes", MaxMessage)}
 }
 
 // stamp joins the client's system properties with the hub's; the hub's win.

@@ -217,6 +217,9 @@ func (c *Session) TwinForDevice() ([]byte, *rule.Refusal) {
 	if r := c.broken(fault.TwinGet); r != nil {
 		return nil, r
 	}
+	if r := c.admit(meterTwinReads, 1); r != nil {
+		return nil, r
+	}
 	if r := c.versioned(); r != nil {
 		return nil, r
 	}
@@ -236,6 +239,9 @@ func (c *Session) TwinForDevice() ([]byte, *rule.Refusal) {
 // empty, is the version that the device thinks it changes. A refusal's Code is the hub's error code.
 func (c *Session) Report(patch []byte, base string) (version int64, r *rule.Refusal) {
 	if r := c.broken(fault.TwinPatch); r != nil {
+		return 0, r
+	}
+	if r := c.admit(meterTwinUpdates, 1); r != nil {
 		return 0, r
 	}
 	if r := c.versioned(); r != nil {

@@ -158,7 +158,11 @@ func (d *device) telemetry(ctx context.Context, m broker.Message, bag string) br
 	if r := d.session.Telemetry(ctx, msg); r != nil {
 		return closing(r)
 	}
-	return broker.Verdict{Action: broker.Accept}
+	v := broker.Verdict{Action: broker.Accept}
+	if d.session.AsksForFault() {
+		v.After = d.session.Acknowledged
+	}
+	return v
 }
 
 // other judges a topic that is not the identity's own telemetry topic as it stands.
