@@ -72,6 +72,10 @@ func (c *Cloud) exportHub(h iothub.Hub, known map[string]string) (world.Hub, err
 	if out.HostName() != h.Host {
 		out.Host = h.Host
 	}
+	if out.Throttle = h.Switches.Throttle; h.Switches.IgnoreFaultProperties {
+		off := false
+		out.FaultProperties = &off
+	}
 	for _, p := range h.Policies {
 		out.Policies = append(out.Policies, world.Policy{Name: p.Name, Rights: strings.Split(p.Rights.String(), ", "),
 			PrimaryKey: p.PrimaryKey, SecondaryKey: p.SecondaryKey})

@@ -116,9 +116,9 @@ func (s *Service) carryOut(c *Session, q *request) {
 	case faultShutDown:
 		cut = asked("HUB-69/shutdown", 0, "the connection is closed, as the device asked")
 	case faultThrottle:
-		s.troubles.begin(c.id, q.operation, s.clock.Now().Add(q.duration), asked("HUB-70/throttling", CodeThrottled, "throttled, as the device asked"))
+		s.troubles.begin(c.id, q.operation, s.clock.Now().Add(q.duration), asked("HUB-70/throttling", codeThrottled, "throttled, as the device asked"))
 	case faultQuota:
-		s.troubles.begin(c.id, q.operation, s.clock.Now().Add(q.duration), asked("HUB-70/quota", CodeQuota, "the daily quota is used up, as the device asked"))
+		s.troubles.begin(c.id, q.operation, s.clock.Now().Add(q.duration), asked("HUB-70/quota", codeQuota, "the daily quota is used up, as the device asked"))
 	case faultAuth:
 		cut = asked("HUB-71/auth-error", CodeUnauthorized, "the device is not authorized, as it asked")
 		s.troubles.begin(c.id, q.operation, s.clock.Now().Add(q.duration), cut)

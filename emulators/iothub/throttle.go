@@ -8,13 +8,12 @@ import (
 	"github.com/fakecloud/fakecloud/internal/rule"
 )
 
-// Error codes of throttling and of the daily quota ("Troubleshoot IoT Hub error codes").
+// The error code of the daily quota ("Troubleshoot IoT Hub error codes").
 const (
-	CodeThrottled = 429001
-	CodeQuota     = 403002
+	codeQuota = 403002
 )
 
-// Meter is what a hub counts separately.
+// meter is what a hub counts separately.
 type meter byte
 
 const (
@@ -96,7 +95,7 @@ func (c *Session) admit(m meter, n int) *rule.Refusal {
 	case meterTwinReads, meterTwinUpdates:
 		cause = "HUB-59/twin"
 	}
-	return &rule.Refusal{Rule: cause, Code: CodeThrottled, Detail: "too many " + meterNames[m] + " in a short time",
+	return &rule.Refusal{Rule: cause, Code: codeThrottled, Detail: "too many " + meterNames[m] + " in a short time",
 		Seen: fmt.Sprintf("more than %.4g a second", float64(t.limits[m].Limit())), Expected: "fewer, or a pause; the hub's profile is " + t.profile}
 }
 
