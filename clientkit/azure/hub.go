@@ -49,7 +49,8 @@ type Hub struct {
 	hard    context.Context // ends when Close must not wait any longer
 	abandon context.CancelFunc
 	done    chan struct{}
-	running sync.WaitGroup // of the links
+	running sync.WaitGroup // of the links and of what the hub calls
+	in      inbound
 
 	mu      sync.Mutex
 	link    *link         // nil while not connected
@@ -66,7 +67,7 @@ func Dial(ctx context.Context, cfg HubConfig) (*Hub, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Hub{cfg: cfg, done: make(chan struct{}), changed: make(chan struct{})}
+	h := &Hub{cfg: cfg, done: make(chan struct{}), changed: make(chan struct{}), in: newInbound()}
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	h.hard, h.abandon = context.WithCancel(context.Background())
 	l, err := h.dial(ctx, 0, isFinal)
@@ -89,7 +90,7 @@ func (h *Hub) dial(ctx context.Context, attempt int, final func(error) bool) (*l
 			return nil, fmt.Errorf("azure: connecting to %s: %w", h.cfg.Host, outOfTime(ctx, last))
 		}
 		h.cfg.OnState(Connecting, nil)
-		l, err := connect(ctx, h.cfg.linkConfig(&h.running))
+		l, err := connect(ctx, h.cfg.linkConfig(&h.running, h.dispatch))
 		switch {
 		case err == nil:
 			return l, nil
@@ -118,7 +119,9 @@ func (h *Hub) run(l *link) {
 	for {
 		since := h.cfg.Timing.Now()
 		renew := h.renewal()
+		current, filters := l, h.wanted()
 		h.set(l, nil)
+		h.spawn(func() { h.renewSubscriptions(current, filters) })
 		h.cfg.OnState(Connected, nil)
 		select {
 		case <-l.lost:
@@ -168,6 +171,9 @@ func (h *Hub) renewal() <-chan time.Time {
 func (h *Hub) set(l *link, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.link != nil {
+		h.link.retired = true
+	}
 	h.link, h.err = l, err
 	close(h.changed)
 	h.changed = make(chan struct{})
@@ -185,7 +191,7 @@ func (h *Hub) finish(err error) {
 	h.cfg.OnState(Closed, err)
 }
 
-// drain waits until the Sends on a link that takes no more are acknowledged.
+// drain waits until the Sends and handlers on a link that takes no more have come to their end.
 func (h *Hub) drain(l *link) {
 	ctx, cancel := context.WithTimeout(h.hard, drainTime)
 	defer cancel()
@@ -270,7 +276,7 @@ func (h *Hub) Err() error {
 }
 
 // Close waits for the acknowledgement of messages under way, ten seconds at most, sends DISCONNECT and
-// returns when nothing of the hub runs any more. When ctx ends first it cuts the connection and returns
+// returns when nothing of the hub runs any more, handlers included. When ctx ends first it cuts the connection and returns
 // ctx's error; the Sends under way report that they were not acknowledged. Closing twice is allowed.
 func (h *Hub) Close(ctx context.Context) error {
 	h.stop()

@@ -124,7 +124,7 @@ func (c HubConfig) renewAfter() time.Duration {
 	return c.TokenLife*85/100 - time.Duration(c.Timing.Jitter()*float64(c.TokenLife*5/100))
 }
 
-func (c HubConfig) linkConfig(running *sync.WaitGroup) linkConfig {
+func (c HubConfig) linkConfig(running *sync.WaitGroup, onPublish func(arrival)) linkConfig {
 	host := c.Host
 	if c.GatewayHost != "" {
 		host = c.GatewayHost
@@ -137,11 +137,7 @@ func (c HubConfig) linkConfig(running *sync.WaitGroup) linkConfig {
 		keepAlive:    c.KeepAlive,
 		trace:        c.Trace,
 		running:      running,
-		onPublish: func(topic string, _ []byte) {
-			// Left unacknowledged: an earlier session of this device may have subscribed to
-			// cloud-to-device messages, and an acknowledgement would take them off the hub's queue.
-			c.Log.Debug("message from the hub not taken", "topic", topic)
-		},
+		onPublish:    onPublish,
 	}
 }
 

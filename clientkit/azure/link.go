@@ -35,8 +35,7 @@ type linkConfig struct {
 	password      string
 	cleanSession  bool
 	keepAlive     time.Duration
-	acknowledge   bool                               // what the server publishes
-	onPublish     func(topic string, payload []byte) // must not block
+	onPublish     func(arrival) // must not block
 	trace         tracer
 	running       *sync.WaitGroup // the links' goroutines; waited for by their owner at its end
 }
@@ -49,7 +48,11 @@ type link struct {
 	conn   *conn
 	jobs   chan job
 	lost   chan struct{}  // closed when the connection has ended, for whatever reason
-	users  sync.WaitGroup // Sends that hold the link
+	users  sync.WaitGroup // Sends and handlers that hold the link
+
+	retired     bool            // Hub.mu guards it: the hub uses the link no more
+	subscribing chan struct{}   // holds one value while subscribed is in use
+	subscribed  map[string]bool // filters that were granted
 
 	once  sync.Once
 	cause error // set before lost is closed
@@ -72,6 +75,7 @@ func connect(ctx context.Context, cfg linkConfig) (*link, error) {
 	l := &link{
 		cfg: cfg, conn: &conn{Conn: secured, socket: secured.NetConn()},
 		jobs: make(chan job), lost: make(chan struct{}),
+		subscribing: make(chan struct{}, 1), subscribed: map[string]bool{},
 	}
 	l.client = mqtt.NewClient(l.options())
 	unwatch := context.AfterFunc(ctx, func() { l.conn.abort(ctx.Err()) })
@@ -126,10 +130,7 @@ func (l *link) options() *mqtt.ClientOptions {
 	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) { l.end(err) })
 	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) {
 		l.cfg.trace.received(Packet{Name: "PUBLISH", Topic: m.Topic(), Payload: m.Payload()})
-		if l.cfg.acknowledge {
-			m.Ack() // Paho's own comes after the handler: a DISCONNECT could overtake it
-		}
-		l.cfg.onPublish(m.Topic(), m.Payload())
+		l.cfg.onPublish(arrival{link: l, topic: m.Topic(), payload: m.Payload(), ack: m.Ack})
 	})
 	return o
 }

@@ -200,19 +200,19 @@ func (p *provisioning) linkConfig(answers chan<- answer) linkConfig {
 		password:     c.Credential.password(resource, c.Timing.Now().Add(provisionTokenLife), "registration"),
 		cleanSession: true,
 		keepAlive:    provisionKeepAlive,
-		acknowledge:  true,
 		trace:        c.Trace,
 		running:      &p.running,
-		onPublish: func(topic string, payload []byte) {
-			a, err := parseAnswer(topic, payload)
+		onPublish: func(in arrival) {
+			in.ack() // Paho's own comes after the handler: a DISCONNECT could overtake it
+			a, err := parseAnswer(in.topic, in.payload)
 			if err != nil {
-				c.Log.Warn("not an answer of DPS", "topic", topic, "cause", err)
+				c.Log.Warn("not an answer of DPS", "topic", in.topic, "cause", err)
 				return
 			}
 			select {
 			case answers <- a:
 			default:
-				c.Log.Warn("more answers than requests", "topic", topic)
+				c.Log.Warn("more answers than requests", "topic", in.topic)
 			}
 		},
 	}
