@@ -10,6 +10,27 @@ import (
 // ErrNotFound answers calls that name an instance or record that does not exist.
 var ErrNotFound = store.ErrNotFound
 
+// Errors of the calls that take an ETag to match: empty wants a new record, * takes any.
+var (
+	ErrExists       = store.ErrExists
+	ErrPrecondition = errors.New("etag does not match")
+)
+
+// expect judges a change of a record that is old, or is not there.
+func expect(match string, old Terms, exists bool) error {
+	switch {
+	case match == "*":
+		return nil
+	case match == "" && exists:
+		return ErrExists
+	case match != "" && !exists:
+		return ErrNotFound
+	case match != old.ETag:
+		return ErrPrecondition
+	}
+	return nil
+}
+
 // PutInstance adds or replaces an instance. A *FieldError says what is wrong with it.
 func (s *Service) PutInstance(i Instance) error {
 	if err := i.validate(); err != nil {
@@ -17,7 +38,17 @@ func (s *Service) PutInstance(i Instance) error {
 	}
 	s.admin.Lock()
 	defer s.admin.Unlock()
-	if old, ok := s.instances.Get(i.Name); ok && old.IDScope != i.IDScope {
+	old, ok := s.instances.Get(i.Name)
+	if i.Owner.Primary == "" {
+		i.Owner.Primary = old.Owner.Primary
+	}
+	if i.Owner.Secondary == "" {
+		i.Owner.Secondary = old.Owner.Secondary
+	}
+	if err := i.Owner.normalise("owner"); err != nil {
+		return fmt.Errorf("DPS instance %q: %w", clip(i.Name), err)
+	}
+	if ok && old.IDScope != i.IDScope {
 		return fmt.Errorf("DPS instance %q: %w", i.Name, wrong("idScope", "cannot change from %s to %s; delete the instance first", old.IDScope, i.IDScope))
 	}
 	if owner, ok := s.scopes.Get(i.IDScope); ok && owner != i.Name {
@@ -121,6 +152,12 @@ func (s *Service) DeleteCA(instance, name string) bool { return s.cas.Delete(key
 // PutEnrollment adds or replaces an individual enrollment and returns it as stored, with generated
 // keys, etag and times.
 func (s *Service) PutEnrollment(instance string, e Enrollment) (Enrollment, error) {
+	return s.PutEnrollmentIf(instance, e, "*")
+}
+
+// PutEnrollmentIf is PutEnrollment for a record whose ETag must be match: empty wants a new one, else
+// ErrExists; * takes any; another that does not hold is ErrPrecondition, or ErrNotFound.
+func (s *Service) PutEnrollmentIf(instance string, e Enrollment, match string) (Enrollment, error) {
 	e = e.clone()
 	if old, replaces := s.Enrollment(instance, e.RegistrationID); replaces {
 		e.Attestation.keepKeys(old.Attestation)
@@ -132,6 +169,9 @@ func (s *Service) PutEnrollment(instance string, e Enrollment) (Enrollment, erro
 	err = s.put(instance, "enrollment", e.RegistrationID, err, func() error {
 		k := key(instance, e.RegistrationID)
 		old, replaces := s.enrollments.Get(k)
+		if err := expect(match, old.Terms, replaces); err != nil {
+			return err
+		}
 		if !replaces && s.enrollments.Len() >= maxEnrollments {
 			return fmt.Errorf("there are %d enrollments already, which is the limit", maxEnrollments)
 		}
@@ -167,9 +207,44 @@ func (s *Service) DeleteEnrollment(instance, registrationID string) bool {
 	return s.enrollments.Delete(key(instance, registrationID))
 }
 
+// DeleteEnrollmentIf is DeleteEnrollment with an ETag to match; empty and * take any.
+func (s *Service) DeleteEnrollmentIf(instance, registrationID, match string) error {
+	s.admin.Lock()
+	defer s.admin.Unlock()
+	old, ok := s.Enrollment(instance, registrationID)
+	if !ok {
+		return ErrNotFound
+	}
+	if match != "" && match != "*" && match != old.ETag {
+		return ErrPrecondition
+	}
+	s.DeleteEnrollment(instance, registrationID)
+	return nil
+}
+
+// DeleteGroupIf is DeleteGroup with an ETag to match; empty and * take any.
+func (s *Service) DeleteGroupIf(instance, id, match string) error {
+	s.admin.Lock()
+	defer s.admin.Unlock()
+	old, ok := s.Group(instance, id)
+	if !ok {
+		return ErrNotFound
+	}
+	if match != "" && match != "*" && match != old.ETag {
+		return ErrPrecondition
+	}
+	s.DeleteGroup(instance, id)
+	return nil
+}
+
 // PutGroup adds or replaces an enrollment group and returns it as stored. CA references must name CA
 // certificates of the instance.
 func (s *Service) PutGroup(instance string, g Group) (Group, error) {
+	return s.PutGroupIf(instance, g, "*")
+}
+
+// PutGroupIf is PutGroup with an ETag to match, as PutEnrollmentIf.
+func (s *Service) PutGroupIf(instance string, g Group, match string) (Group, error) {
 	g = g.clone()
 	if old, replaces := s.Group(instance, g.ID); replaces {
 		g.Attestation.keepKeys(old.Attestation)
@@ -185,6 +260,9 @@ func (s *Service) PutGroup(instance string, g Group) (Group, error) {
 		}
 		k := key(instance, g.ID)
 		old, replaces := s.groups.Get(k)
+		if err := expect(match, old.Terms, replaces); err != nil {
+			return err
+		}
 		if !replaces && s.countGroups(instance, g.Attestation.X509 != nil) >= maxGroups {
 			return fmt.Errorf("the instance has %d groups with this kind of attestation already, which is the limit", maxGroups)
 		}

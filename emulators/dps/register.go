@@ -141,6 +141,9 @@ func (x *Session) Poll(_ context.Context, operationID string) Answer {
 	return out
 }
 
+// State is the registrationState as back ends read it.
+func (r Registration) State() *azure.DPSState { return r.state("") }
+
 // state is the registrationState of a final answer. door, where set, stands for the hub.
 func (r Registration) state(door string) *azure.DPSState {
 	st := &azure.DPSState{RegistrationID: r.RegistrationID, Created: azure.FormatDPSTime(r.Created), Status: r.Status,

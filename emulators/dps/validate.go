@@ -140,12 +140,12 @@ func (a *Attestation) keepKeys(old Attestation) {
 }
 
 // normalise checks the symmetric keys and makes the missing ones.
-func (k *SymmetricKey) normalise() error {
+func (k *SymmetricKey) normalise(where string) error {
 	for _, f := range []struct {
 		name string
 		key  *string
 	}{{"primaryKey", &k.Primary}, {"secondaryKey", &k.Secondary}} {
-		field := "attestation.symmetricKey." + f.name
+		field := where + "." + f.name
 		if *f.key == "" {
 			fresh := make([]byte, 64)
 			rand.Read(fresh)
@@ -170,7 +170,7 @@ func (a *Attestation) normalise(group bool) error {
 	case a.X509 != nil && a.SymmetricKey != nil:
 		return wrong("attestation", "has both x509 and symmetricKey; give one")
 	case a.SymmetricKey != nil:
-		return a.SymmetricKey.normalise()
+		return a.SymmetricKey.normalise("attestation.symmetricKey")
 	case a.X509 == nil:
 		return wrong("attestation", "neither x509 nor symmetricKey given")
 	}

@@ -1,0 +1,176 @@
+package service
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/fakecloud/fakecloud/emulators/dps"
+	"github.com/fakecloud/fakecloud/internal/wire/azure"
+)
+
+// Limits of a request.
+const (
+	maxBody = 512 << 10 // bytes: certificates and an initial twin
+	maxPage = 1000      // records
+)
+
+// decode reads the request's body, which must be one JSON object.
+func (c *call) decode(into any) *failure {
+	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return failed("DPS-40/body", codeTooLarge, "The body is too large.", fmt.Sprintf("more than %d bytes", maxBody), fmt.Sprintf("at most %d bytes", maxBody))
+	case err == nil:
+		err = azure.ReadJSON(body, into)
+	}
+	if err != nil {
+		return failed("DPS-40/body", codeInvalid, "The body could not be parsed: "+show(err.Error()), fmt.Sprintf("a body of %d bytes", len(body)), "one JSON object in UTF-8, with the types of the REST reference")
+	}
+	return nil
+}
+
+// ifMatch returns the etag of If-Match, which SDKs send with and without quotation marks.
+func (c *call) ifMatch() string {
+	etag := strings.TrimPrefix(strings.TrimSpace(c.r.Header.Get("If-Match")), "W/")
+	return strings.Trim(etag, `"`)
+}
+
+// fault explains an error of the core.
+func (c *call) fault(err error) *failure {
+	switch {
+	case errors.Is(err, dps.ErrExists):
+		return failed("DPS-41/exists", codeExists, "The record exists already.", "no If-Match", `If-Match: "*", or the etag`)
+	case errors.Is(err, dps.ErrPrecondition):
+		return failed("DPS-41/etag", codePrecondition, "Precondition failed.", "If-Match: "+show(c.r.Header.Get("If-Match")), "the etag that the record has now")
+	case errors.Is(err, dps.ErrNotFound):
+		return c.missing(codeMissing)
+	}
+	return failed("DPS-40/invalid", codeInvalid, show(err.Error()), c.r.Method+" "+show(c.id), "a record within the limits of DPS")
+}
+
+func (c *call) missing(code int) *failure {
+	if c.kind == groups {
+		code = codeNoRecord
+	}
+	return failed("DPS-40/missing", code, "The record was not found.", fmt.Sprintf("id %q", show(c.id)), "the id of a record of instance "+c.instance)
+}
+
+func (c *call) put() (answer, *failure) {
+	var in record
+	if f := c.decode(&in); f != nil {
+		return answer{}, f
+	}
+	if id := in.id(); id != "" && !strings.EqualFold(id, c.id) {
+		return answer{}, failed("DPS-40/invalid", codeInvalid, "The id in the body is not the one in the path.", fmt.Sprintf("%q", show(id)), fmt.Sprintf("%q", show(c.id)))
+	}
+	out, err := c.kind.put(c.dps, c.instance, c.id, in, c.ifMatch())
+	if err != nil {
+		return answer{}, c.fault(err)
+	}
+	return answer{body: out}, nil
+}
+
+func (c *call) get() (answer, *failure) {
+	r, _, ok := c.kind.get(c.dps, c.instance, c.id)
+	if !ok {
+		return answer{}, c.missing(codeMissing)
+	}
+	return answer{body: r}, nil
+}
+
+func (c *call) remove() (answer, *failure) {
+	if err := c.kind.remove(c.dps, c.instance, c.id, c.ifMatch()); err != nil {
+		return answer{}, c.fault(err)
+	}
+	return answer{status: http.StatusNoContent}, nil
+}
+
+// mechanism is the one operation that shows keys.
+func (c *call) mechanism() (answer, *failure) {
+	r, a, ok := c.kind.get(c.dps, c.instance, c.id)
+	if !ok {
+		return answer{}, c.missing(codeMissing)
+	}
+	r.Attestation.SymmetricKey = a.SymmetricKey
+	return answer{body: r.Attestation}, nil
+}
+
+func (c *call) getRegistration() (answer, *failure) {
+	r, ok := c.dps.Registration(c.instance, c.id)
+	if !ok {
+		return answer{}, c.missing(codeNoRecord)
+	}
+	return answer{body: r.State()}, nil
+}
+
+func (c *call) removeRegistration() (answer, *failure) {
+	r, ok := c.dps.Registration(c.instance, c.id)
+	if !ok {
+		return answer{}, c.missing(codeNoRecord)
+	}
+	if match := c.ifMatch(); match != "" && match != "*" && match != r.ETag {
+		return answer{}, c.fault(dps.ErrPrecondition)
+	}
+	c.dps.DeleteRegistration(c.instance, c.id)
+	return answer{status: http.StatusNoContent}, nil
+}
+
+// everything is the one query that is served; the CLI leaves FROM out.
+var everything = regexp.MustCompile(`(?i)^\s*select\s+\*(\s+from\s+[a-z]+)?\s*;?\s*$`)
+
+func (c *call) query() (answer, *failure) {
+	var q struct{ Query string }
+	if f := c.decode(&q); f != nil {
+		return answer{}, f
+	}
+	if !everything.MatchString(q.Query) {
+		return answer{}, failed("DPS-42/query", codeInvalid, "The query is not supported.", show(q.Query), "SELECT * FROM enrollments")
+	}
+	return page(c, c.kind.itemType, c.kind.list(c.dps, c.instance), record.id)
+}
+
+func (c *call) queryRegistrations() (answer, *failure) {
+	var members []*azure.DPSState
+	for _, r := range c.dps.Registrations(c.instance) {
+		if strings.EqualFold(r.GroupID, c.id) {
+			members = append(members, r.State())
+		}
+	}
+	return page(c, "DeviceRegistration", members, func(s *azure.DPSState) string { return s.RegistrationID })
+}
+
+// page answers with the records after the continuation, at most as many as are wanted. all is ordered by id.
+func page[T any](c *call, itemType string, all []T, id func(T) string) (answer, *failure) {
+	most := maxPage
+	if text := c.r.Header.Get("x-ms-max-item-count"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			return answer{}, failed("DPS-42/page", codeInvalid, "x-ms-max-item-count is no number of records.", show(text), fmt.Sprintf("1 to %d", maxPage))
+		}
+		most = min(n, maxPage)
+	}
+	after, err := base64.StdEncoding.DecodeString(c.r.Header.Get("x-ms-continuation"))
+	if err != nil {
+		return answer{}, failed("DPS-42/page", codeInvalid, "x-ms-continuation is not valid.", show(c.r.Header.Get("x-ms-continuation")), "the text of the last answer, or none")
+	}
+	shown, header := []T{}, map[string]string{"x-ms-item-type": itemType}
+	for _, r := range all {
+		if strings.ToLower(id(r)) <= string(after) {
+			continue
+		}
+		if len(shown) == most {
+			last := strings.ToLower(id(shown[most-1]))
+			header["x-ms-continuation"] = base64.StdEncoding.EncodeToString([]byte(last))
+			break
+		}
+		shown = append(shown, r)
+	}
+	return answer{body: shown, header: header}, nil
+}
