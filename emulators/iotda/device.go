@@ -27,6 +27,7 @@ var secretForm = regexp.MustCompile(`^[A-Za-z0-9_-]{8,32}$`)
 type NewDevice struct {
 	Device
 	Desired []iotda.ServiceData // the shadow that the device starts with
+	quiet   bool                // its gateway asked for it and is answered, not notified
 }
 
 // CreateDevice registers a device and returns it completed, its secret included. A child is announced to
@@ -58,7 +59,7 @@ func (s *Service) CreateDevice(instance string, n NewDevice) (Device, error) {
 	}
 	s.watchActivation(instance, d)
 	if d.GatewayID != "" {
-		s.childAdded(instance, d)
+		s.childAdded(instance, d, n.quiet)
 	}
 	return d, nil
 }
@@ -71,7 +72,7 @@ func (s *Service) insert(instance string, d *Device) error {
 			return err
 		case gateway.GatewayID != "":
 			return invalid("gateway_id %q is itself a child: two levels are the limit", clip(d.GatewayID))
-		case s.family(instance, d.GatewayID).count >= maxChildren:
+		case s.family(instance, d.GatewayID).Count >= maxChildren:
 			return conflict("gateway %s has %d children already, which is the limit", d.GatewayID, maxChildren)
 		}
 	}
@@ -345,6 +346,6 @@ func (s *Service) ChangeGateway(instance, id, gateway string) (Device, error) {
 		return d, err
 	}
 	s.childDeleted(instance, before)
-	s.childAdded(instance, d)
+	s.childAdded(instance, d, false)
 	return d, nil
 }

@@ -44,8 +44,8 @@ type RoutingAction struct {
 	ID      string          `json:"action_id"`
 	RuleID  string          `json:"rule_id"`
 	AppID   string          `json:"app_id,omitempty"`
-	Channel string          `json:"channel"`        // HTTP_FORWARDING; other channels are kept and do nothing
-	Detail  json.RawMessage `json:"channel_detail"` // {"http_forwarding":{"url":"…"}}
+	Channel string          `json:"channel"`                  // HTTP_FORWARDING; other channels are kept and do nothing
+	Detail  json.RawMessage `json:"channel_detail,omitempty"` // {"http_forwarding":{"url":"…"}}
 }
 
 // channelHTTP is the channel that is served.

@@ -40,8 +40,8 @@ func (s *Service) childInfo(instance string, d Device) childInfo {
 
 // family is a gateway's list of children: how many there are, and the version that counts its changes.
 type family struct {
-	version int64
-	count   int
+	Version int64
+	Count   int
 }
 
 func (s *Service) family(instance, gateway string) family {
@@ -54,15 +54,15 @@ func (s *Service) nextVersion(instance, gateway string, more int) int64 {
 	k := key(instance, gateway)
 	_ = s.families.Create(k, family{}) // it may be there already
 	f, _ := s.families.Update(k, func(f family) (family, error) {
-		return family{f.version + 1, f.count + more}, nil
+		return family{f.Version + 1, f.Count + more}, nil
 	})
-	return f.version
+	return f.Version
 }
 
-func (s *Service) childAdded(instance string, d Device) {
-	v, quiet := s.nextVersion(instance, d.GatewayID, 1), d.quiet
+func (s *Service) childAdded(instance string, d Device, quiet bool) {
+	v := s.nextVersion(instance, d.GatewayID, 1)
 	d, err := s.updateDevice(instance, d.DeviceID, func(d *Device) error {
-		d.listed, d.quiet = v, false
+		d.Listed = v
 		return nil
 	})
 	if err == nil && !quiet {
@@ -122,11 +122,11 @@ func (c *Session) syncChildren(from source, e iotda.Event) *iotda.Event {
 	}
 	devices := []childInfo{}
 	for _, child := range c.svc.Children(c.id.Instance, c.id.DeviceID) {
-		if child.listed > ask.Version || ask.Version == 0 {
+		if child.Listed > ask.Version || ask.Version == 0 {
 			devices = append(devices, c.svc.childInfo(c.id.Instance, child))
 		}
 	}
-	version := c.svc.family(c.id.Instance, c.id.DeviceID).version
+	version := c.svc.family(c.id.Instance, c.id.DeviceID).Version
 	return c.reply(e, subDevices, "add_sub_device_notify", map[string]any{"devices": devices, "version": version})
 }
 
@@ -176,7 +176,7 @@ func (c *Session) addChildren(from source, e iotda.Event) *iotda.Event {
 			err = invalid("parent_device_id %q is not this gateway", clip(d.Parent))
 		default:
 			child, err = c.svc.CreateDevice(c.id.Instance, NewDevice{Device: Device{DeviceID: d.DeviceID, NodeID: d.NodeID, ProductID: d.ProductID,
-				Name: d.Name, Description: d.Text, GatewayID: c.id.DeviceID, ExtensionInfo: d.Extension, quiet: true}})
+				Name: d.Name, Description: d.Text, GatewayID: c.id.DeviceID, ExtensionInfo: d.Extension}, quiet: true})
 		}
 		if err != nil {
 			f := c.failed(from.name, "DA-47/child", fmt.Sprintf("node_id %s, product_id %s", clip(d.NodeID), clip(d.ProductID)), err)

@@ -50,13 +50,13 @@ type Message struct {
 	Error         *Error // why it failed
 	Created       time.Time
 	Finished      time.Time
-
-	payload []byte
-	system  bool
+	Expires       time.Time // of a message that waits
+	Payload       []byte    // as the device gets it
+	System        bool      // its topic needs no subscription
 }
 
 // mailbox is the messages of one device, oldest first. Its slice is replaced, never changed in place.
-type mailbox struct{ messages []Message }
+type mailbox struct{ Messages []Message }
 
 // SendMessage sends a message to a device: at once when it is online, else when it comes within the
 // message's time to live.
@@ -77,12 +77,13 @@ func (s *Service) SendMessage(instance, id string, n NewMessage) (Message, error
 	if err != nil {
 		return m, err
 	}
+	m.Expires = m.Created.Add(time.Duration(ttl) * time.Minute)
 	c := s.session(instance, d.Gateway())
 	switch {
 	case c == nil && ttl == 0:
 		m.fail(s.clock.Wall(), &Error{Code: CodeNotOnline, Text: "The device is not online."})
 	case c == nil:
-	case c.down.Deliver(m.Topic, m.payload, m.system):
+	case c.down.Deliver(m.Topic, m.Payload, m.System):
 		m.Status, m.Finished = Delivered, s.clock.Wall().UTC()
 	default:
 		m.fail(s.clock.Wall(), &Error{Code: CodeNotSubscribed, Text: "The device has not subscribed to the topic."})
@@ -91,7 +92,7 @@ func (s *Service) SendMessage(instance, id string, n NewMessage) (Message, error
 		return m, err
 	}
 	if m.Status == Pending {
-		s.clock.AfterFunc(time.Duration(ttl)*time.Minute, func() { s.expireMessage(instance, id, m.ID) })
+		s.watchMessage(instance, id, m)
 		s.deliverPending(instance, d.Gateway()) // it may have connected in between
 		return s.Message(instance, id, m.ID)
 	}
@@ -123,21 +124,21 @@ func (s *Service) compose(instance string, d Device, n NewMessage) (Message, err
 		return m, err
 	}
 	if m.PayloadFormat == "standard" {
-		m.payload = iotda.Encode(iotda.Message{ObjectDeviceID: d.DeviceID, Name: m.Name, ID: m.ID, Content: n.Content})
+		m.Payload = iotda.Encode(iotda.Message{ObjectDeviceID: d.DeviceID, Name: m.Name, ID: m.ID, Content: n.Content})
 		return m, nil
 	}
 	var text string
 	if json.Unmarshal(n.Content, &text) != nil {
-		m.payload = n.Content
+		m.Payload = n.Content
 		return m, nil
 	}
-	m.payload = []byte(text)
+	m.Payload = []byte(text)
 	if m.Encoding == "base64" {
 		raw, err := base64.StdEncoding.DecodeString(text)
 		if err != nil {
 			return m, invalid("message: not base64, as its encoding says")
 		}
-		m.payload = raw
+		m.Payload = raw
 	}
 	return m, nil
 }
@@ -163,7 +164,7 @@ func (s *Service) address(instance string, d Device, n NewMessage, m *Message) e
 		}
 		m.Topic = iotda.Topic{Kind: iotda.User, DeviceID: d.Gateway(), Suffix: n.Topic}.Format()
 	default:
-		m.Topic, m.system = iotda.Topic{Kind: iotda.MessagesDown, DeviceID: d.Gateway()}.Format(), true
+		m.Topic, m.System = iotda.Topic{Kind: iotda.MessagesDown, DeviceID: d.Gateway()}.Format(), true
 	}
 	return nil
 }
@@ -172,10 +173,10 @@ func (s *Service) keepMessage(instance, id string, m Message) error {
 	k := key(instance, id)
 	_ = s.messages.Create(k, mailbox{}) // it may be there already
 	_, err := s.messages.Update(k, func(box mailbox) (mailbox, error) {
-		if slices.ContainsFunc(box.messages, func(old Message) bool { return old.ID == m.ID }) {
+		if slices.ContainsFunc(box.Messages, func(old Message) bool { return old.ID == m.ID }) {
 			return box, conflict("message %q exists already", clip(m.ID))
 		}
-		kept := box.messages
+		kept := box.Messages
 		if len(kept) >= maxMessages {
 			i := slices.IndexFunc(kept, func(old Message) bool { return old.Status != Pending })
 			if i < 0 {
@@ -191,12 +192,17 @@ func (s *Service) keepMessage(instance, id string, m Message) error {
 // changeMessages changes messages of a device as one step.
 func (s *Service) changeMessages(instance, id string, change func(*Message)) {
 	_, _ = s.messages.Update(key(instance, id), func(box mailbox) (mailbox, error) {
-		kept := slices.Clone(box.messages)
+		kept := slices.Clone(box.Messages)
 		for i := range kept {
 			change(&kept[i])
 		}
 		return mailbox{kept}, nil
 	})
+}
+
+// watchMessage ends a message that waits when its time is over.
+func (s *Service) watchMessage(instance, id string, m Message) {
+	s.clock.AfterFunc(m.Expires.Sub(s.clock.Wall()), func() { s.expireMessage(instance, id, m.ID) })
 }
 
 func (s *Service) expireMessage(instance, id, message string) {
@@ -220,11 +226,11 @@ func (s *Service) deliverPending(instance, gateway string) {
 	}
 	for _, id := range ids {
 		box, _ := s.messages.Get(key(instance, id))
-		if !slices.ContainsFunc(box.messages, func(m Message) bool { return m.Status == Pending }) {
+		if !slices.ContainsFunc(box.Messages, func(m Message) bool { return m.Status == Pending }) {
 			continue
 		}
 		s.changeMessages(instance, id, func(m *Message) {
-			if m.Status == Pending && c.down.Deliver(m.Topic, m.payload, m.system) {
+			if m.Status == Pending && c.down.Deliver(m.Topic, m.Payload, m.System) {
 				m.Status, m.Finished = Delivered, s.clock.Wall().UTC()
 			}
 		})
@@ -237,7 +243,7 @@ func (s *Service) Messages(instance, id string) ([]Message, error) {
 		return nil, err
 	}
 	box, _ := s.messages.Get(key(instance, id))
-	return box.messages, nil
+	return box.Messages, nil
 }
 
 // Message returns one message of a device.
@@ -264,7 +270,7 @@ func (s *Service) DeleteMessage(instance, id, message string) error {
 		return invalid("message %s is %s and cannot be taken back", clip(message), m.Status)
 	}
 	_, err = s.messages.Update(key(instance, id), func(box mailbox) (mailbox, error) {
-		return mailbox{slices.DeleteFunc(slices.Clone(box.messages), func(m Message) bool { return m.ID == message })}, nil
+		return mailbox{slices.DeleteFunc(slices.Clone(box.Messages), func(m Message) bool { return m.ID == message })}, nil
 	})
 	return err
 }

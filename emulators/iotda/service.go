@@ -59,21 +59,21 @@ type Service struct {
 	live map[string]*Session
 }
 
-// New returns a Service without instances; its state lives in cfg.Store. The caller calls Close at the end.
+// New returns a Service with what cfg.Store holds. The caller calls Close at the end.
 func New(cfg Config) *Service {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Service{
+	s := &Service{
 		clock: cfg.Clock, ids: cfg.IDs, journal: cfg.Journal, log: cfg.Log,
 		instances: store.NewTable[Instance](cfg.Store, "iotda.instances", nil),
-		apps:      store.NewTable[App](cfg.Store, "iotda.apps", nil),
-		products:  store.NewTable[Product](cfg.Store, "iotda.products", nil),
-		devices:   store.NewTable[Device](cfg.Store, "iotda.devices", nil),
+		apps:      store.NewTable(cfg.Store, "iotda.apps", nil, keptApp()),
+		products:  store.NewTable(cfg.Store, "iotda.products", nil, keptProduct()),
+		devices:   store.NewTable(cfg.Store, "iotda.devices", nil, keptDevice()),
 		cas:       store.NewTable[CA](cfg.Store, "iotda.cas", nil),
-		templates: store.NewTable[Template](cfg.Store, "iotda.templates", nil),
-		policies:  store.NewTable[Policy](cfg.Store, "iotda.policies", nil),
+		templates: store.NewTable(cfg.Store, "iotda.templates", nil, keptTemplate()),
+		policies:  store.NewTable(cfg.Store, "iotda.policies", nil, keptPolicy()),
 		shadows:   store.NewTable[shadow](cfg.Store, "iotda.shadows", nil),
 		messages:  store.NewTable[mailbox](cfg.Store, "iotda.messages", nil),
 		families:  store.NewTable[family](cfg.Store, "iotda.gateways", nil),
@@ -83,6 +83,8 @@ func New(cfg Config) *Service {
 		out:       outboxes{ctx: ctx, cancel: cancel, waiting: map[string][]parcel{}},
 		live:      map[string]*Session{},
 	}
+	s.resume()
+	return s
 }
 
 const keySeparator = "\x1f"
@@ -128,6 +130,9 @@ func notFound(what, id string) *Error {
 func conflict(format string, args ...any) *Error {
 	return &Error{Code: CodeConflict, Text: fmt.Sprintf(format, args...)}
 }
+
+// NewID makes an id for what an application sends without one.
+func (s *Service) NewID() string { return s.ids.GUID() }
 
 // refuseAPI journals a refused call of the application API.
 func (s *Service) refuseAPI(instance, device string, code Code, r *rule.Refusal) *Error {

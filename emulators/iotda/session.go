@@ -146,29 +146,33 @@ func (s *Service) Connection(instance, device string) (conn uint64, ok bool) {
 	return 0, false
 }
 
-// setStatus records a device's connection state and tells of it.
+// setStatus records a device's connection state and tells of it. The error is that there is no such device.
 func (s *Service) setStatus(instance, id, status string) (Device, error) {
 	now := s.clock.Wall().UTC()
 	changed := false
-	d, err := s.updateDevice(instance, id, func(d *Device) error {
+	// A status need not be committed before anything else happens: it is made anew at start.
+	d, err := s.devices.Touch(key(instance, id), func(d Device) (Device, error) {
 		changed = d.Status != status
 		d.Status, d.StatusChanged = status, now
 		if status == Online {
-			d.lastOnline = now
+			d.LastOnline = now
 			if d.Activated.IsZero() {
 				d.Activated = now
 			}
 		}
-		return nil
+		return d, nil
 	})
-	if err == nil && changed {
-		s.notify(instance, d, Notification{Resource: "device.status", Event: "update", Body: map[string]any{
-			"status": status, "last_online_time": iotda.FormatTime(d.lastOnline), "status_update_time": iotda.FormatTime(now)}})
+	if err != nil {
+		return s.Device(instance, id)
 	}
-	return d, err
+	if changed {
+		s.notify(instance, d, Notification{Resource: "device.status", Event: "update", Body: map[string]any{
+			"status": status, "last_online_time": iotda.FormatTime(d.LastOnline), "status_update_time": iotda.FormatTime(now)}})
+	}
+	return d, nil
 }
 
-// Event returns the journal event that all of the session's events start from.
+// event returns the journal event that all of the session's events start from.
 func (c *Session) event(k journal.Kind, topic string) journal.Event {
 	return journal.Event{Platform: Platform, Endpoint: c.id.Instance, Conn: c.conn, Address: c.address,
 		Device: c.id.DeviceID, Kind: k, Dir: journal.In, Topic: topic}

@@ -13,7 +13,7 @@ import (
 
 // shadow is a device's shadow by service. Maps are replaced, never changed in place.
 type shadow struct {
-	services map[string]iotda.ShadowService
+	Services map[string]iotda.ShadowService
 }
 
 // Shadow returns a device's shadow, ordered by service.
@@ -22,8 +22,8 @@ func (s *Service) Shadow(instance, id string) ([]iotda.ShadowService, error) {
 		return nil, err
 	}
 	sh, _ := s.shadows.Get(key(instance, id))
-	list := make([]iotda.ShadowService, 0, len(sh.services))
-	for _, service := range sh.services {
+	list := make([]iotda.ShadowService, 0, len(sh.Services))
+	for _, service := range sh.Services {
 		list = append(list, service)
 	}
 	sort.Slice(list, func(i, j int) bool { return list[i].ServiceID < list[j].ServiceID })
@@ -35,7 +35,7 @@ func (s *Service) changeShadow(instance, id string, change func(map[string]iotda
 	k := key(instance, id)
 	_ = s.shadows.Create(k, shadow{}) // it may be there already
 	_, err := s.shadows.Update(k, func(old shadow) (shadow, error) {
-		services := maps.Clone(old.services)
+		services := maps.Clone(old.Services)
 		if services == nil {
 			services = map[string]iotda.ShadowService{}
 		}
@@ -164,7 +164,7 @@ func (s *Service) checkDesired(instance string, d Device, wanted []Desired) erro
 func (s *Service) pushDesired(instance string, d Device) {
 	sh, _ := s.shadows.Get(key(instance, d.DeviceID))
 	var services []iotda.ServiceData
-	for id, service := range sh.services {
+	for id, service := range sh.Services {
 		differ := map[string]any{}
 		for name, value := range service.Desired.Properties {
 			if !reflect.DeepEqual(value, service.Reported.Properties[name]) {

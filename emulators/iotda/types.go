@@ -197,7 +197,7 @@ type Device struct {
 	GatewayID     string // of a child: its gateway; empty for a device that connects itself
 	Description   string
 	Auth          AuthInfo
-	ExtensionInfo json.RawMessage
+	ExtensionInfo json.RawMessage `json:",omitempty"`
 	Tags          []Tag
 	Status        string // Online, Offline or Inactive
 	Frozen        bool
@@ -207,9 +207,8 @@ type Device struct {
 	Created       time.Time
 	Activated     time.Time
 	StatusChanged time.Time
-	lastOnline    time.Time
-	listed        int64 // version of its gateway's list of children that it came with
-	quiet         bool  // its gateway asked for it and is answered, not notified
+	LastOnline    time.Time
+	Listed        int64 // version of its gateway's list of children that it came with
 }
 
 // State returns the status as the API shows it.
