@@ -3,6 +3,7 @@ package azure_test
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
@@ -45,6 +46,81 @@ func Example() {
 	if err != nil {
 		log.Print(err)
 	}
+}
+
+// A device follows its desired properties and says what it made of them.
+func ExampleHub_OnDesired() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	hub, err := dial(ctx)
+	if err != nil {
+		log.Print(err)
+		return
+	}
+	defer hub.Close(ctx)
+	err = hub.OnDesired(ctx, func(ctx context.Context, c azure.DesiredChange) {
+		var desired struct{ Period *int }
+		if json.Unmarshal(c.Properties, &desired) != nil || desired.Period == nil {
+			return
+		}
+		if _, err := hub.UpdateReported(ctx, map[string]any{"period": *desired.Period}); err != nil {
+			log.Print(err)
+		}
+	})
+	if err != nil {
+		log.Print(err)
+	}
+}
+
+// One method has a handler of its own, all others share one.
+func ExampleHub_HandleMethod() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	hub, err := dial(ctx)
+	if err != nil {
+		log.Print(err)
+		return
+	}
+	defer hub.Close(ctx)
+	reboot := func(context.Context, azure.MethodCall) (int, json.RawMessage) {
+		return 202, json.RawMessage(`{"in":"5s"}`)
+	}
+	unknown := func(_ context.Context, m azure.MethodCall) (int, json.RawMessage) {
+		log.Printf("method %s with %s", m.Name, m.Payload)
+		return 404, nil
+	}
+	if err := errors.Join(hub.HandleMethod(ctx, "reboot", reboot), hub.HandleMethod(ctx, azure.AnyMethod, unknown)); err != nil {
+		log.Print(err)
+	}
+}
+
+// A message leaves the hub's queue when the handler returns.
+func ExampleHub_OnMessage() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	hub, err := dial(ctx)
+	if err != nil {
+		log.Print(err)
+		return
+	}
+	defer hub.Close(ctx)
+	err = hub.OnMessage(ctx, func(_ context.Context, m azure.Received) {
+		log.Printf("%s: %s %v", m.ID, m.Body, m.Properties)
+	})
+	if err != nil {
+		log.Print(err)
+	}
+}
+
+// dial connects the demo device of a fakecloud on this machine.
+func dial(ctx context.Context) (*azure.Hub, error) {
+	credential, err := azure.SymmetricKey("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
+	if err != nil {
+		return nil, err
+	}
+	return azure.Dial(ctx, azure.HubConfig{
+		Host: "fakecloud-hub.azure-devices.net", GatewayHost: "127.0.0.1", DeviceID: "demo-sas", Credential: credential,
+	})
 }
 
 func ExampleDeriveDeviceKey() {
