@@ -101,6 +101,28 @@ func TestInstances(t *testing.T) {
 	require.False(t, s.DeleteInstance("nope"))
 }
 
+func TestPutDevice(t *testing.T) {
+	t.Parallel()
+	s, _ := newService(t)
+	put := func(d iotda.Device) (iotda.Device, error) { return s.PutDevice(instance, iotda.NewDevice{Device: d}) }
+	made, err := put(iotda.Device{NodeID: "n", ProductID: "demo"})
+	require.NoError(t, err)
+	session := s.Open(iotda.Identity{Instance: instance, DeviceID: "demo_n"}, 1, "", nobody{})
+	defer session.Close()
+	again, err := put(iotda.Device{NodeID: "n", ProductID: "demo", Name: "new"})
+	require.NoError(t, err)
+	require.Equal(t, []string{"new", iotda.Online, made.Auth.Secret}, []string{again.Name, again.Status, again.Auth.Secret})
+	again, err = put(iotda.Device{NodeID: "n", ProductID: "demo", Auth: iotda.AuthInfo{Secret: "12345678"}})
+	require.NoError(t, err)
+	require.Equal(t, "12345678", again.Auth.Secret)
+	require.Equal(t, "***", again.Masked().Auth.Secret)
+	require.Equal(t, "12345678", again.Auth.Secret)
+	_, err = put(iotda.Device{NodeID: "n", DeviceID: "demo_n", ProductID: "other"})
+	require.Error(t, err)
+	_, err = put(iotda.Device{NodeID: "n", ProductID: "demo", Auth: iotda.AuthInfo{Secret: "short"}})
+	require.Error(t, err)
+}
+
 // Devices come, report, go and are deleted at the same time; the race detector watches.
 func TestManyAtOnce(t *testing.T) {
 	t.Parallel()

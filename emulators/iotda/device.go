@@ -64,6 +64,42 @@ func (s *Service) CreateDevice(instance string, n NewDevice) (Device, error) {
 	return d, nil
 }
 
+// PutDevice registers a device, or gives one that is registered other names, tags and credentials, as a
+// world file does. What the device has done stays; product and gateway cannot change.
+func (s *Service) PutDevice(instance string, n NewDevice) (Device, error) {
+	want := n.Device
+	if want.DeviceID == "" {
+		want.DeviceID = want.ProductID + "_" + want.NodeID
+	}
+	old, err := s.Device(instance, want.DeviceID)
+	if err != nil {
+		return s.CreateDevice(instance, n)
+	}
+	if old.ProductID != want.ProductID || old.GatewayID != want.GatewayID {
+		return old, invalid("device %s has product %q and gateway %q, which cannot change; delete it first", old.DeviceID, old.ProductID, old.GatewayID)
+	}
+	if want.Auth.Type != AuthCertificates && want.Auth.Secret == "" {
+		want.Auth.Secret = old.Auth.Secret
+	}
+	if err := s.completeDevice(instance, &want); err != nil {
+		return old, err
+	}
+	return s.updateDevice(instance, old.DeviceID, func(d *Device) error {
+		d.Name, d.Description, d.Tags, d.Auth, d.ExtensionInfo = want.Name, want.Description, want.Tags, want.Auth, want.ExtensionInfo
+		return nil
+	})
+}
+
+// Masked returns d without its secrets.
+func (d Device) Masked() Device {
+	for _, secret := range []*string{&d.Auth.Secret, &d.Auth.SecondarySecret} {
+		if *secret != "" {
+			*secret = "***"
+		}
+	}
+	return d
+}
+
 func (s *Service) insert(instance string, d *Device) error {
 	if d.GatewayID != "" {
 		gateway, err := s.Device(instance, d.GatewayID)
