@@ -19,7 +19,8 @@ const demoHub = "fakecloud-hub.azure-devices.net"
 
 func TestEveryRowComesBackAsItWas(t *testing.T) {
 	t.Parallel()
-	storetest.RoundTrip(t, Start(t, WithDataDir(t.TempDir())).state, "C2DMessage.deadline", "C2DMessage.lockedUntil", "Message.Seq", "Feedback.Seq",
+	storetest.RoundTrip(t, Start(t, WithDataDir(t.TempDir())).state, "C2DMessage.deadline", "C2DMessage.lockedUntil",
+		"Device.ConnectionState", "Module.ConnectionState", "Message.Seq", "Feedback.Seq",
 		"Event.QoS", "Event.Time") // shown where it belongs, to the microsecond
 }
 

@@ -46,18 +46,32 @@ func keptHub() store.Codec[Hub] {
 	})
 }
 
-// deviceRow is a Device with its initial twin.
+// deviceRow is a Device with its initial twin. Nobody is connected in the next life.
 type deviceRow struct {
 	Device
 	InitialTwin json.RawMessage `json:"initialTwin,omitempty"`
 }
 
 func keptDevice() store.Codec[Device] {
-	return store.As(func(d Device) deviceRow { return deviceRow{Device: d, InitialTwin: d.InitialTwin} },
-		func(row deviceRow) (Device, error) {
-			row.Device.InitialTwin = row.InitialTwin
-			return row.Device, nil
-		})
+	return store.As(func(d Device) deviceRow {
+		row := deviceRow{Device: d, InitialTwin: d.InitialTwin}
+		if row.ConnectionState == Connected {
+			row.ConnectionState = Disconnected
+		}
+		return row
+	}, func(row deviceRow) (Device, error) {
+		row.Device.InitialTwin = row.InitialTwin
+		return row.Device, nil
+	})
+}
+
+func keptModule() store.Codec[Module] {
+	return store.As(func(m Module) Module {
+		if m.ConnectionState == Connected {
+			m.ConnectionState = Disconnected
+		}
+		return m
+	}, func(m Module) (Module, error) { return m, nil })
 }
 
 // feedbackRow is a Feedback with its hub. Its number is the log's.
@@ -74,42 +88,35 @@ func keptFeedback() store.Codec[Feedback] {
 		})
 }
 
-// recover mends what an earlier process has left: nobody is connected, an identity whose creation was cut
-// short has no twin yet, one whose removal was cut short has left something, and the queues' timers run
-// again. A lock on a message ends with the process that gave it.
+// recover mends what an earlier process has left: an identity whose creation was cut short has no twin
+// yet, one whose removal was cut short has left something, and the queues' timers run again. A lock on a
+// message ends with the process that gave it. Only keys are looked at: there may be many rows.
 func (s *Service) recover() {
 	for _, h := range s.hubs.List("") {
 		s.order = max(s.order, h.order)
-		s.setThrottle(h.Host, h.Switches.Throttle)
 	}
 	twins := map[string]bool{}
 	for _, k := range s.twins.Keys("") {
 		twins[k] = true
 	}
+	devices := map[string]bool{}
 	for _, k := range s.devices.Keys("") {
+		devices[k] = true
 		hub, id, _ := strings.Cut(k, keySeparator)
-		if d, _ := s.devices.Get(k); d.ConnectionState == Connected {
-			s.setState(Identity{Hub: hub, DeviceID: id}, Disconnected)
-		}
-		if twin := twinKey(hub, id, ""); !twins[twin] {
-			d, _ := s.devices.Get(k)
-			s.startTwin(hub, d)
-		} else {
+		if twin := twinKey(hub, id, ""); twins[twin] {
 			delete(twins, twin)
+		} else if d, ok := s.devices.Get(k); ok {
+			s.startTwin(hub, d)
 		}
 	}
 	for _, k := range s.modules.Keys("") {
-		m, _ := s.modules.Get(k)
-		hub, _, _ := strings.Cut(k, keySeparator)
-		if _, ok := s.devices.Get(key(hub, m.DeviceID)); !ok {
+		parts := strings.SplitN(k, keySeparator, 3) // hub, device, module
+		if !devices[key(parts[0], parts[1])] {
 			s.modules.Delete(k)
 			continue
 		}
-		if m.ConnectionState == Connected {
-			s.setState(Identity{Hub: hub, DeviceID: m.DeviceID, ModuleID: m.ModuleID}, Disconnected)
-		}
 		if !twins[k] {
-			s.twins.Put(k, s.newTwin(m.DeviceID, m.ModuleID, nil))
+			s.twins.Put(k, s.newTwin(parts[1], parts[2], nil))
 		}
 		delete(twins, k)
 	}

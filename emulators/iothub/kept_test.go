@@ -19,7 +19,7 @@ func TestRowsComeBackAsTheyWere(t *testing.T) {
 	t.Parallel()
 	s := store.New()
 	New(Config{Clock: clock.New(), IDs: ids.New(1), Store: s})
-	storetest.RoundTrip(t, s, "C2DMessage.deadline", "C2DMessage.lockedUntil", // made anew at start
+	storetest.RoundTrip(t, s, "C2DMessage.deadline", "C2DMessage.lockedUntil", "Device.ConnectionState", "Module.ConnectionState", // made anew at start
 		"Message.Seq", "Feedback.Seq") // the log's own
 }
 

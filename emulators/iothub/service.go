@@ -87,7 +87,7 @@ func New(c Config) *Service {
 		clock: c.Clock, ids: c.IDs, journal: c.Journal, faults: c.Faults, store: c.Store, log: c.Log,
 		hubs:      store.NewTable(c.Store, "iothub.hubs", Hub.clone, keptHub()),
 		devices:   store.NewTable(c.Store, "iothub.devices", Device.clone, keptDevice()),
-		modules:   store.NewTable(c.Store, "iothub.modules", Module.clone),
+		modules:   store.NewTable(c.Store, "iothub.modules", Module.clone, keptModule()),
 		twins:     store.NewTable(c.Store, "iothub.twins", Twin.clone),
 		c2d:       store.NewTable(c.Store, "iothub.c2d", c2dQueue.clone),
 		assigned:  store.NewTable[string](c.Store, "iothub.assigned", nil),

@@ -137,6 +137,10 @@ func (e *boltEngine) rows(table string) map[string][]byte {
 	return rows
 }
 
+func (e *boltEngine) unreadable(table, key string, err error) {
+	e.log.Error("a row of the state cannot be read and is left out", "path", e.db.Path(), "table", table, "key", key, "cause", err)
+}
+
 func (e *boltEngine) submit(c change) *batch {
 	return e.group.add(func(b *batch) { b.changes = append(b.changes, c) })
 }

@@ -17,6 +17,8 @@ type engine interface {
 	segments(name string, size int64) (*segments, error)
 	// background runs work on a goroutine that close waits for; stop is closed then.
 	background(work func(stop <-chan struct{}))
+	// unreadable reports a row that its table's codec does not understand. It stays where it is.
+	unreadable(table, key string, err error)
 	close() error
 	String() string // the directory
 }

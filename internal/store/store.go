@@ -74,19 +74,27 @@ func (s *Store) Close() error {
 	return s.engine.close()
 }
 
-// restore decodes what the engine kept of a table.
-func restore[V any](s *Store, name string, codec Codec[V]) map[string]V {
-	rows := map[string]V{}
+// sample is how many rows of a table are decoded at once, which tells whether its codec fits.
+const sample = 100
+
+// restore takes what the engine kept of a table and decodes some of it.
+func restore[V any](s *Store, name string, codec Codec[V]) (rows map[string]V, raw map[string][]byte) {
+	rows = map[string]V{}
 	if s.engine == nil {
-		return rows
+		return rows, nil
 	}
-	for k, b := range s.engine.rows(name) {
+	raw = s.engine.rows(name)
+	for k, b := range raw {
 		v, err := codec.Decode(b)
 		if err != nil {
 			s.errs = append(s.errs, fmt.Errorf("state in %s: table %s, row %q cannot be read: %w", s.engine, name, k, err))
-			continue
+			break
 		}
 		rows[k] = v
+		delete(raw, k)
+		if len(rows) == sample {
+			break
+		}
 	}
-	return rows
+	return rows, raw
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -135,6 +136,55 @@ func TestRowThatDoesNotDecodeIsReported(t *testing.T) {
 	s = open(t, dir, nil)
 	store.NewTable[int](s, "rows", nil)
 	require.ErrorContains(t, s.Err(), `table rows, row "k"`)
+}
+
+// Most rows of a large table are decoded when somebody asks for them.
+func TestLargeTable(t *testing.T) {
+	t.Parallel()
+	const n = 500
+	dir := t.TempDir()
+	s := open(t, dir, nil)
+	table := store.NewTable[row](s, "rows", nil)
+	for i := range n {
+		table.Put(strconv.Itoa(i), row{Name: strconv.Itoa(i)})
+	}
+	require.NoError(t, s.Close())
+
+	s = open(t, dir, nil)
+	table = store.NewTable[row](s, "rows", nil)
+	require.Equal(t, n, table.Len())
+	require.Len(t, table.Keys(""), n)
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			for i := range 300 {
+				if r, ok := table.Get(strconv.Itoa(i)); !ok || r.Name != strconv.Itoa(i) {
+					t.Error(i, r, ok)
+				}
+			}
+		})
+	}
+	group.Wait()
+	for i := 300; i < n; i += 4 {
+		k := strconv.Itoa(i)
+		require.ErrorIs(t, table.Create(k, row{}), store.ErrExists)
+		_, err := table.Update(strconv.Itoa(i+1), func(r row) (row, error) { r.List = []int{i}; return r, nil })
+		require.NoError(t, err)
+		require.True(t, table.Delete(strconv.Itoa(i+2)))
+		require.False(t, table.Delete(strconv.Itoa(i+2)))
+		table.Put(strconv.Itoa(i+3), row{Name: "new"})
+	}
+	require.Equal(t, n-50, table.Len())
+	require.Len(t, table.List(""), n-50)
+	before := table.List("")
+	require.NoError(t, s.Close())
+
+	s = open(t, dir, nil)
+	table = store.NewTable[row](s, "rows", nil)
+	require.Equal(t, before, table.List(""))
+	s.Clear()
+	require.Zero(t, table.Len())
+	require.Empty(t, table.List(""))
 }
 
 // filled makes a directory with some hundred rows and records.

@@ -17,6 +17,9 @@ type Table[V any] struct {
 	engine engine
 	mu     sync.RWMutex
 	rows   map[string]V
+	// raw are rows as they were kept that nobody has asked for yet: a start need not decode what a
+	// directory holds of ten thousand devices.
+	raw map[string][]byte
 }
 
 // NewTable adds a table to s, with what the store's directory holds of it. clone returns a deep copy; nil
@@ -32,7 +35,7 @@ func NewTable[V any](s *Store, name string, clone func(V) V, codec ...Codec[V]) 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t.rows = restore(s, name, t.codec)
+	t.rows, t.raw = restore(s, name, t.codec)
 	s.tables = append(s.tables, t)
 	return t
 }
@@ -53,11 +56,42 @@ func (t *Table[V]) settle(b *batch) {
 	}
 }
 
+// find returns the value under key, decoded where it was not yet. The caller holds mu for writing.
+func (t *Table[V]) find(key string) (V, bool) {
+	if v, ok := t.rows[key]; ok {
+		return v, true
+	}
+	b, ok := t.raw[key]
+	if !ok {
+		var none V
+		return none, false
+	}
+	v, err := t.codec.Decode(b)
+	if err != nil {
+		t.engine.unreadable(t.name, key, err)
+		return v, false
+	}
+	t.set(key, v)
+	return v, true
+}
+
+// set puts a value into memory. The caller holds mu for writing.
+func (t *Table[V]) set(key string, v V) {
+	t.rows[key] = v
+	delete(t.raw, key)
+}
+
 // Get returns a copy of the value under key.
 func (t *Table[V]) Get(key string) (V, bool) {
 	t.mu.RLock()
-	defer t.mu.RUnlock()
 	v, ok := t.rows[key]
+	_, kept := t.raw[key]
+	t.mu.RUnlock()
+	if !ok && kept {
+		t.mu.Lock()
+		v, ok = t.find(key)
+		t.mu.Unlock()
+	}
 	if !ok {
 		return v, false
 	}
@@ -68,7 +102,7 @@ func (t *Table[V]) Get(key string) (V, bool) {
 func (t *Table[V]) Put(key string, v V) {
 	v = t.clone(v)
 	t.mu.Lock()
-	t.rows[key] = v
+	t.set(key, v)
 	b := t.submit(key, v)
 	t.mu.Unlock()
 	t.settle(b)
@@ -78,11 +112,11 @@ func (t *Table[V]) Put(key string, v V) {
 func (t *Table[V]) Create(key string, v V) error {
 	v = t.clone(v)
 	t.mu.Lock()
-	if _, taken := t.rows[key]; taken {
+	if _, taken := t.find(key); taken {
 		t.mu.Unlock()
 		return ErrExists
 	}
-	t.rows[key] = v
+	t.set(key, v)
 	b := t.submit(key, v)
 	t.mu.Unlock()
 	t.settle(b)
@@ -108,7 +142,7 @@ func (t *Table[V]) Touch(key string, change func(V) (V, error)) (V, error) {
 func (t *Table[V]) update(key string, change func(V) (V, error)) (V, *batch, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	old, ok := t.rows[key]
+	old, ok := t.find(key)
 	if !ok {
 		return old, nil, ErrNotFound
 	}
@@ -124,7 +158,10 @@ func (t *Table[V]) update(key string, change func(V) (V, error)) (V, *batch, err
 func (t *Table[V]) Delete(key string) bool {
 	t.mu.Lock()
 	_, ok := t.rows[key]
+	_, kept := t.raw[key]
+	ok = ok || kept
 	delete(t.rows, key)
+	delete(t.raw, key)
 	var b *batch
 	if ok && t.engine != nil {
 		b = t.engine.submit(change{kind: remove, table: t.name, key: key})
@@ -134,30 +171,31 @@ func (t *Table[V]) Delete(key string) bool {
 	return ok
 }
 
-// List returns copies of the values whose key starts with prefix, ordered by key.
+// List returns copies of the values whose key starts with prefix, ordered by key. What changes meanwhile
+// may be in it or not.
 func (t *Table[V]) List(prefix string) []V {
+	keys := t.Keys(prefix)
+	sort.Strings(keys)
+	values := make([]V, 0, len(keys))
+	for _, k := range keys {
+		if v, ok := t.Get(k); ok {
+			values = append(values, v)
+		}
+	}
+	return values
+}
+
+// Keys returns the keys that start with prefix, unordered and without looking at any value.
+func (t *Table[V]) Keys(prefix string) []string {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	keys := make([]string, 0, len(t.rows))
+	keys := make([]string, 0, len(t.rows)+len(t.raw))
 	for k := range t.rows {
 		if strings.HasPrefix(k, prefix) {
 			keys = append(keys, k)
 		}
 	}
-	sort.Strings(keys)
-	values := make([]V, len(keys))
-	for i, k := range keys {
-		values[i] = t.clone(t.rows[k])
-	}
-	return values
-}
-
-// Keys returns the keys that start with prefix, unordered and without copying any value.
-func (t *Table[V]) Keys(prefix string) []string {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	keys := make([]string, 0, len(t.rows))
-	for k := range t.rows {
+	for k := range t.raw {
 		if strings.HasPrefix(k, prefix) {
 			keys = append(keys, k)
 		}
@@ -169,9 +207,9 @@ func (t *Table[V]) Keys(prefix string) []string {
 func (t *Table[V]) Len() int {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return len(t.rows)
+	return len(t.rows) + len(t.raw)
 }
 
 func (t *Table[V]) lock()   { t.mu.Lock() }
 func (t *Table[V]) unlock() { t.mu.Unlock() }
-func (t *Table[V]) empty()  { t.rows = map[string]V{} }
+func (t *Table[V]) empty()  { t.rows, t.raw = map[string]V{}, nil }
