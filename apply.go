@@ -153,6 +153,9 @@ func (p platforms) applyDPS(d world.DPS, caPEM func(string) ([]byte, error)) err
 			enrollment.Attestation.X509 = &dps.X509{Primary: pemOf(x.Primary), Secondary: pemOf(x.Secondary)}
 		}
 		enrollment.Attestation.SymmetricKey = keysOf(e.Attestation.SymmetricKey)
+		if t := e.Attestation.TPM; t != nil {
+			enrollment.Attestation.TPM = &dps.TPM{EndorsementKey: t.EndorsementKey, StorageRootKey: t.StorageRootKey}
+		}
 		if _, err := p.dps.PutEnrollment(d.Name, enrollment); err != nil {
 			return err
 		}

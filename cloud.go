@@ -162,7 +162,7 @@ func (c *Cloud) listen(lastConn uint64) error {
 		Bind: c.config.Bind, Ports: c.doorPorts(), Hosts: c.hosts, Advertise: c.config.Advertise,
 		Certificates: c.pki, Journal: c.journal, Log: c.config.Log, KeyLog: c.config.KeyLog, LastConn: lastConn,
 		Platforms: []door.Platform{
-			{Name: dps.Platform, Claim: claimDPS(registrar), MQTT: dpsBroker, WebSocket: anyPath},
+			{Name: dps.Platform, Claim: c.claimDPS(registrar), MQTT: dpsBroker, HTTP: c.dpsHTTP(), WebSocket: anyPath},
 			{Name: iothub.Platform, Claim: c.claimHub, MQTT: hubBroker, HTTP: c.hubHTTP(), WebSocket: hubStreams},
 		},
 	})

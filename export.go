@@ -133,6 +133,9 @@ func (c *Cloud) exportDPS(i dps.Instance, known map[string]string) (world.DPS, e
 		}
 		enrollment := world.Enrollment{RegistrationID: e.RegistrationID, DeviceID: e.DeviceID, Provisioning: terms}
 		enrollment.Attestation.SymmetricKey = exportKeys(e.Attestation.SymmetricKey)
+		if t := e.Attestation.TPM; t != nil {
+			enrollment.Attestation.TPM = &world.TPM{EndorsementKey: t.EndorsementKey, StorageRootKey: t.StorageRootKey}
+		}
 		if x := e.Attestation.X509; x != nil {
 			if enrollment.Attestation.X509, err = exportCertificates(x); err != nil {
 				return out, err

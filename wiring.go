@@ -74,8 +74,11 @@ func (a allocator) Holds(hub, deviceID string) bool {
 	return err == nil
 }
 
-func claimDPS(head *dpsmqtt.Head) func(*door.Hello) door.Claim {
+func (c *Cloud) claimDPS(head *dpsmqtt.Head) func(*door.Hello) door.Claim {
 	return func(h *door.Hello) door.Claim {
+		if h.Level == 0 {
+			return c.claimDPSHTTP(h)
+		}
 		endpoint, ok := head.Claim(h.Username)
 		if !ok {
 			return door.Claim{Near: head.Near(h.Username)}
@@ -83,9 +86,6 @@ func claimDPS(head *dpsmqtt.Head) func(*door.Hello) door.Claim {
 		return door.Claim{Endpoint: endpoint, OK: true}
 	}
 }
-
-// anyPath is where DPS speaks MQTT over WebSocket: every SDK asks for another path.
-func anyPath(string) bool { return true }
 
 func (c *Cloud) claimHub(h *door.Hello) door.Claim {
 	if h.Level == 0 {

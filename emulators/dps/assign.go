@@ -47,7 +47,7 @@ func (s *Service) assign(ctx context.Context, i Instance, c Caller, a admission)
 		return reg
 	}
 	reg.AssignedHub, reg.Substatus, reg.Status = as.Hub, substatus, azure.DPSAssigned
-	reg.FormerHubs = formerHubs(old, as.Hub)
+	reg.FormerHubs, reg.AuthenticationKey = formerHubs(old, as.Hub), a.activation
 	s.registrations.Put(k, reg)
 	s.journalProvisioned(i, c, a, reg, as)
 	return reg

@@ -28,6 +28,8 @@ type denial struct {
 	code    int // errorCode; code / 1000 is the status
 	message string
 	refusal rule.Refusal
+	// challenge, where set, is answered with 401 instead of an error: no rule was broken.
+	challenge *azure.DPSChallenge
 }
 
 func deny(code int, message string, r rule.Refusal) *denial {
@@ -42,6 +44,8 @@ type admission struct {
 	deviceID string
 	terms    Terms
 	auth     Auth
+	// activation brings the hub's key to a TPM, base64.
+	activation string
 }
 
 // The kinds of attestation, as in the service's JSON.
@@ -63,6 +67,9 @@ func (s *Service) attest(i Instance, c Caller) (admission, *denial) {
 	if e, ok := s.Enrollment(i.Name, c.RegistrationID); ok {
 		return s.attestIndividual(i, e, c)
 	}
+	if c.TPM != nil && !azure.IsSAS(c.Token) && len(c.Certificates) == 0 {
+		return admission{}, s.notEnrolled(i, c, "a TPM needs an individual enrollment")
+	}
 	if c.byKey() {
 		return s.attestKeyGroup(i, c)
 	}
@@ -82,6 +89,9 @@ func (s *Service) attestIndividual(i Instance, e Enrollment, c Caller) (admissio
 	a := admission{kind: kindX509, deviceID: e.DeviceID, terms: e.Terms}
 	if a.deviceID == "" {
 		a.deviceID = e.RegistrationID
+	}
+	if e.Attestation.TPM != nil {
+		return s.attestTPM(i, e, c, a)
 	}
 	if k := e.Attestation.SymmetricKey; k != nil {
 		if !c.byKey() || c.Token == "" {

@@ -21,6 +21,8 @@ type Caller struct {
 	APIVersion     string
 	Token          string              // SAS token; empty when none was sent
 	Certificates   []*x509.Certificate // as presented, leaf first; the handshake proved the leaf's key
+	// TPM are the keys in the body of a register request; Register sets it.
+	TPM *azure.DPSTPM
 	// Door is the host name to hand over as assigned hub; empty hands over the hub's own.
 	Door string
 	// Conn and Address are those of the connection, for the journal.
@@ -57,7 +59,7 @@ func (x *Session) Register(ctx context.Context, body []byte) Answer {
 		return out
 	}
 	s, c := x.service, x.caller
-	i, a, d := x.admit()
+	i, a, d := x.admit(body)
 	if d != nil {
 		return s.errorAnswer(d)
 	}
@@ -73,9 +75,12 @@ func (x *Session) Register(ctx context.Context, body []byte) Answer {
 	return answer(202, i.retryAfter(), azure.DPSOperation{OperationID: op.ID, Status: azure.DPSAssigning})
 }
 
-// admit finds the caller's instance and attests it.
-func (x *Session) admit() (Instance, admission, *denial) {
+// admit finds the caller's instance and attests it. A TPM's keys stand in the body.
+func (x *Session) admit(body []byte) (Instance, admission, *denial) {
 	s, c := x.service, x.caller
+	if said, err := azure.ParseDPSRegistration(body); err == nil {
+		c.TPM = said.TPM
+	}
 	i, ok := s.InstanceOf(c.Scope)
 	if !ok {
 		return i, admission{}, s.unknownScope(c)
@@ -149,9 +154,12 @@ func (r Registration) state(door string) *azure.DPSState {
 	st := &azure.DPSState{RegistrationID: r.RegistrationID, Created: azure.FormatDPSTime(r.Created), Status: r.Status,
 		LastUpdated: azure.FormatDPSTime(r.LastUpdated), ETag: azure.FormatDPSETag(r.ETag)}
 	attested := &azure.DPSAttested{EnrollmentGroupID: r.GroupID}
-	if r.Attestation == kindX509 {
+	switch r.Attestation {
+	case kindX509:
 		st.X509 = attested
-	} else {
+	case kindTPM:
+		st.TPM = &azure.DPSActivation{AuthenticationKey: r.AuthenticationKey}
+	default:
 		st.SymmetricKey = attested
 	}
 	switch r.Status {
@@ -189,6 +197,9 @@ func answer(status, retryAfter int, body any) Answer {
 
 // errorAnswer is the answer for a denial.
 func (s *Service) errorAnswer(d *denial) Answer {
+	if d.challenge != nil {
+		return answer(401, 0, d.challenge)
+	}
 	body := azure.DPSError{ErrorCode: d.code, TrackingID: s.IDs.GUID(), Message: d.message, TimestampUTC: azure.FormatDPSTime(s.Clock.Wall())}
 	out := answer(body.Status(), 0, body)
 	refusal := d.refusal

@@ -45,6 +45,7 @@ type Service struct {
 	// stripes serialise the registrations of one device; admin is never taken while one is held.
 	stripes       [64]sync.Mutex
 	registrations *store.Table[Registration]
+	challenges    challenges
 	operations    *store.Table[operations]
 }
 

@@ -54,6 +54,14 @@ type CA struct {
 type Attestation struct {
 	X509         *X509         `json:"x509,omitempty"`
 	SymmetricKey *SymmetricKey `json:"symmetricKey,omitempty"`
+	TPM          *TPM          `json:"tpm,omitempty"` // of individual enrollments, over HTTPS
+}
+
+// TPM holds a TPM's keys, TPM2B_PUBLIC of RSA keys in base64.
+type TPM struct {
+	EndorsementKey string `json:"endorsementKey"`
+	// StorageRootKey is what the device must show; empty takes any.
+	StorageRootKey string `json:"storageRootKey,omitempty"`
 }
 
 // X509 holds the certificates of an enrollment. An individual enrollment has the device's own
@@ -126,6 +134,8 @@ type Registration struct {
 	Created        time.Time `json:"createdDateTimeUtc"`
 	LastUpdated    time.Time `json:"lastUpdatedDateTimeUtc"`
 	ETag           string    `json:"etag"`
+	// AuthenticationKey brings the hub's key to a TPM, which alone can open it; base64.
+	AuthenticationKey string `json:"authenticationKey,omitempty"`
 }
 
 // OwnerPolicy is the shared access policy that every instance has; it may do everything.
@@ -165,6 +175,10 @@ func (a Attestation) clone() Attestation {
 	if a.SymmetricKey != nil {
 		k := *a.SymmetricKey
 		a.SymmetricKey = &k
+	}
+	if a.TPM != nil {
+		t := *a.TPM
+		a.TPM = &t
 	}
 	return a
 }

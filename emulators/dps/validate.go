@@ -166,6 +166,9 @@ func (k *SymmetricKey) normalise(where string) error {
 // normalise checks the attestation of an individual enrollment (a device's own certificates) or of a
 // group (signing certificates or CA names), rewrites certificates as PEM and makes missing keys.
 func (a *Attestation) normalise(group bool) error {
+	if a.TPM != nil {
+		return a.normaliseTPM(group)
+	}
 	switch {
 	case a.X509 != nil && a.SymmetricKey != nil:
 		return wrong("attestation", "has both x509 and symmetricKey; give one")

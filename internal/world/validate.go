@@ -187,12 +187,16 @@ func (v *validator) provisioning(at string, p Provisioning, linked map[string]bo
 const maxCommonName = 64
 
 func (v *validator) attestation(at string, e Enrollment) {
-	x, k := e.Attestation.X509, e.Attestation.SymmetricKey
+	x, k, tpm := e.Attestation.X509, e.Attestation.SymmetricKey, e.Attestation.TPM
 	switch {
-	case x == nil && k == nil:
-		v.report(at, "needs attestation: exactly one of x509 and symmetricKey")
+	case x == nil && k == nil && tpm == nil:
+		v.report(at, "needs attestation: exactly one of x509, symmetricKey and tpm")
 	case x != nil && k != nil:
 		v.report(at+".attestation", "has both x509 and symmetricKey; give one of them")
+	case tpm != nil && (x != nil || k != nil):
+		v.report(at+".attestation", "has tpm beside another kind; give one of them")
+	case tpm != nil && tpm.EndorsementKey == "":
+		v.report(at+".attestation.tpm", "needs endorsementKey")
 	case x != nil && (x.Primary == nil || x.Primary.PEM == ""):
 		v.report(at+".attestation.x509", "needs primary with pem or file: the device's own certificate")
 	case x != nil && len(e.RegistrationID) > maxCommonName:

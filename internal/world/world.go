@@ -70,7 +70,7 @@ type Provisioning struct {
 type Enrollment struct {
 	RegistrationID string      `yaml:"registrationId" world:"id fold check=registrationId" doc:"registration id; with X.509 the certificate's common name must equal it"`
 	DeviceID       string      `yaml:"deviceId" world:"check=deviceId" doc:"device id in the hub; default is the registration id"`
-	Attestation    Attestation `yaml:"attestation" world:"whole" doc:"how the device proves who it is: exactly one of x509 and symmetricKey"`
+	Attestation    Attestation `yaml:"attestation" world:"whole" doc:"how the device proves who it is: exactly one of x509, symmetricKey and tpm"`
 	Provisioning
 }
 
@@ -85,6 +85,13 @@ type Group struct {
 type Attestation struct {
 	X509         *X509Attestation `yaml:"x509" doc:"client certificates, self-signed or not; either is accepted"`
 	SymmetricKey *SymmetricKey    `yaml:"symmetricKey" doc:"keys; what is left out is generated"`
+	TPM          *TPM             `yaml:"tpm" doc:"a TPM's keys, for registration over HTTPS"`
+}
+
+// TPM holds a TPM's public areas (TPM2B_PUBLIC of RSA keys) in base64.
+type TPM struct {
+	EndorsementKey string `yaml:"endorsementKey" doc:"base64, as the device's tool prints it"`
+	StorageRootKey string `yaml:"storageRootKey" doc:"base64; left out, any is taken"`
 }
 
 // X509Attestation holds the enrolled client certificates.

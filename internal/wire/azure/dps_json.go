@@ -30,7 +30,22 @@ const (
 // DPSRegistration is the body of a register request. All of it is optional over MQTT.
 type DPSRegistration struct {
 	RegistrationID string          `json:"registrationId,omitempty"`
+	TPM            *DPSTPM         `json:"tpm,omitempty"`
 	Payload        json.RawMessage `json:"payload,omitempty"`
+}
+
+// DPSTPM are a TPM's keys: TPM2B_PUBLIC in base64.
+type DPSTPM struct {
+	EndorsementKey string `json:"endorsementKey"`
+	StorageRootKey string `json:"storageRootKey,omitempty"`
+}
+
+// DPSChallenge is the body of the 401 that asks a TPM to prove itself: AuthenticationKey is an activation
+// blob in base64.
+type DPSChallenge struct {
+	Message           string `json:"message"`
+	AuthenticationKey string `json:"authenticationKey"`
+	KeyName           string `json:"keyName"`
 }
 
 // Limits of a register body.
@@ -64,6 +79,9 @@ func ParseDPSRegistration(body []byte) (DPSRegistration, error) {
 	}
 	if err := json.Unmarshal(body, &r); err != nil {
 		return r, fmt.Errorf("%w: %s", ErrDPSBody, describeJSON(err))
+	}
+	if r.TPM != nil && *r.TPM == (DPSTPM{}) {
+		r.TPM = nil // SDKs without a TPM may send an empty object
 	}
 	return r, nil
 }
@@ -114,6 +132,7 @@ type DPSOperation struct {
 
 // DPSState is a registrationState. Field order is the service's: the attestation object comes first.
 type DPSState struct {
+	TPM            *DPSActivation  `json:"tpm,omitempty"`
 	X509           *DPSAttested    `json:"x509,omitempty"`
 	SymmetricKey   *DPSAttested    `json:"symmetricKey,omitempty"`
 	RegistrationID string          `json:"registrationId"`
@@ -132,6 +151,11 @@ type DPSState struct {
 // DPSAttested is the attestation object of a registrationState: empty for an individual enrollment.
 type DPSAttested struct {
 	EnrollmentGroupID string `json:"enrollmentGroupId,omitempty"`
+}
+
+// DPSActivation carries the hub's key to a TPM, as an activation blob in base64.
+type DPSActivation struct {
+	AuthenticationKey string `json:"authenticationKey,omitempty"`
 }
 
 // DPSError is the body of every error. ErrorCode / 1000 is the status.
