@@ -6,14 +6,16 @@ import (
 
 	"github.com/fakecloud/fakecloud/emulators/dps"
 	"github.com/fakecloud/fakecloud/emulators/iothub"
+	"github.com/fakecloud/fakecloud/emulators/mindsphere"
 	"github.com/fakecloud/fakecloud/internal/pki"
 	"github.com/fakecloud/fakecloud/internal/world"
 )
 
 // platforms are the cores that a world is applied to.
 type platforms struct {
-	hub *iothub.Service
-	dps *dps.Service
+	hub  *iothub.Service
+	dps  *dps.Service
+	mind *mindsphere.Service
 	// gaps, where set, makes apply leave alone what exists.
 	gaps *gaps
 }
@@ -28,6 +30,11 @@ func (p platforms) apply(w *world.World, caPEM func(name string) ([]byte, error)
 	for _, d := range w.Azure.DPS {
 		if err := p.applyDPS(d, caPEM); err != nil {
 			return fmt.Errorf("azure.dps[%s]: %w", d.Name, err)
+		}
+	}
+	for _, t := range w.MindSphere.Tenants {
+		if err := p.applyTenant(t, caPEM); err != nil {
+			return fmt.Errorf("mindsphere.tenants[%s]: %w", t.Name, err)
 		}
 	}
 	return nil

@@ -14,6 +14,9 @@ import (
 	"github.com/fakecloud/fakecloud/emulators/iothub"
 	hubmqtt "github.com/fakecloud/fakecloud/emulators/iothub/mqtt"
 	"github.com/fakecloud/fakecloud/emulators/iothub/service"
+	"github.com/fakecloud/fakecloud/emulators/mindsphere"
+	mindmqtt "github.com/fakecloud/fakecloud/emulators/mindsphere/mqtt"
+	mindrest "github.com/fakecloud/fakecloud/emulators/mindsphere/rest"
 	"github.com/fakecloud/fakecloud/internal/broker"
 	"github.com/fakecloud/fakecloud/internal/clock"
 	"github.com/fakecloud/fakecloud/internal/door"
@@ -54,12 +57,13 @@ type Cloud struct {
 const (
 	dpsServer = iota
 	hubServer
+	mindServer
 	servers
 )
 
 // Rules returns every rule that this version enforces.
 func Rules() *rule.Table {
-	return rule.NewTable(door.Rules, dps.Rules, iothub.Rules, service.Rules)
+	return rule.NewTable(door.Rules, dps.Rules, iothub.Rules, service.Rules, mindsphere.Rules)
 }
 
 // New runs an instance until Close. It has bound its ports and accepts when New returns. ctx bounds the
@@ -136,7 +140,8 @@ func (c *Cloud) newCores(j *journal.Journal, state *store.Store, source *ids.Sou
 	hub := iothub.New(iothub.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log, Faults: c.faults})
 	registrar := dps.New(dps.Config{Clock: c.clock, IDs: source, Journal: j, Store: state,
 		Allocator: allocator{hub}, Log: c.config.Log, HandOver: c.handOver(), Faults: c.faults})
-	return platforms{hub: hub, dps: registrar}
+	mind := mindsphere.New(mindsphere.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log})
+	return platforms{hub: hub, dps: registrar, mind: mind}
 }
 
 // listen starts the platforms' servers and opens the door in front of them.
@@ -154,16 +159,21 @@ func (c *Cloud) listen(lastConn uint64) error {
 	if err != nil {
 		return err
 	}
+	mindBroker, err := broker.New(mindmqtt.Config(c.cores.mind, base))
+	if err != nil {
+		return err
+	}
 	if err := c.state.Err(); err != nil { // of the heads' tables
 		return err
 	}
-	c.servers = [...]*broker.Server{dpsServer: dpsBroker, hubServer: hubBroker}
+	c.servers = [...]*broker.Server{dpsServer: dpsBroker, hubServer: hubBroker, mindServer: mindBroker}
 	c.door, err = door.Open(door.Config{
 		Bind: c.config.Bind, Ports: c.doorPorts(), Hosts: c.hosts, Advertise: c.config.Advertise,
 		Certificates: c.pki, Journal: c.journal, Log: c.config.Log, KeyLog: c.config.KeyLog, LastConn: lastConn,
 		Platforms: []door.Platform{
 			{Name: dps.Platform, Claim: c.claimDPS(registrar), MQTT: dpsBroker, HTTP: c.dpsHTTP(), WebSocket: anyPath},
 			{Name: iothub.Platform, Claim: c.claimHub, MQTT: hubBroker, HTTP: c.hubHTTP(), WebSocket: hubStreams},
+			{Name: mindsphere.Platform, Claim: c.claimMindSphere, MQTT: mindBroker, HTTP: mindrest.New(c.cores.mind, door.PeerOf, c.config.Log)},
 		},
 	})
 	return err
@@ -182,12 +192,24 @@ func (c *Cloud) Close() error {
 		for _, s := range c.servers {
 			errs = append(errs, s.Close(ctx))
 		}
-		errs = append(errs, c.door.Close(ctx), c.pki.Close())
+		errs = append(errs, c.door.Close(ctx))
 		if c.tail != nil {
 			c.tail.close()
 		}
-		errs = append(errs, c.state.Close())
+		errs = append(errs, c.state.Close(), c.closePKI(ctx))
 		c.closed = errors.Join(errs...)
 	})
 	return c.closed
+}
+
+// closePKI waits for a server key that is still being made, but not longer than ctx: nothing else needs it.
+func (c *Cloud) closePKI(ctx context.Context) error {
+	closed := make(chan error, 1)
+	go func() { closed <- c.pki.Close() }()
+	select {
+	case err := <-closed:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
 }

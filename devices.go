@@ -7,6 +7,7 @@ import (
 
 	"github.com/fakecloud/fakecloud/emulators/dps"
 	"github.com/fakecloud/fakecloud/emulators/iothub"
+	"github.com/fakecloud/fakecloud/emulators/mindsphere"
 	"github.com/fakecloud/fakecloud/internal/plane"
 )
 
@@ -30,6 +31,11 @@ func (r registry) List() []plane.Device {
 	for _, i := range core.dps.Instances() {
 		for _, reg := range core.dps.Registrations(i.Name) {
 			all = append(all, registrationDevice(i.Name, reg))
+		}
+	}
+	for _, t := range core.mind.Tenants() {
+		for _, a := range core.mind.Agents(t.Name) {
+			all = append(all, agentDevice(r.cloud, a))
 		}
 	}
 	return all
@@ -78,6 +84,10 @@ func (r registry) Get(platform, endpoint, id string) (plane.Device, error) {
 		if reg, ok := core.dps.Registration(endpoint, id); ok {
 			return registrationDevice(endpoint, reg), nil
 		}
+	case mindsphere.Platform:
+		if a, ok := core.mind.Agent(id); ok && a.Tenant == endpoint {
+			return agentDevice(r.cloud, a), nil
+		}
 	}
 	return plane.Device{}, plane.ErrNoDevice
 }
@@ -96,6 +106,10 @@ func (r registry) Delete(platform, endpoint, id string) error {
 		if core.dps.DeleteRegistration(endpoint, id) {
 			return nil
 		}
+	case mindsphere.Platform:
+		if core.mind.DeleteAgent(id) {
+			return nil
+		}
 	}
 	return plane.ErrNoDevice
 }
@@ -110,6 +124,8 @@ func (r registry) Disconnect(platform, endpoint, id string) error {
 		r.cloud.servers[hubServer].Disconnect(endpoint, id, errAdminDisconnect)
 	case dps.Platform:
 		r.cloud.servers[dpsServer].Disconnect(endpoint, id, errAdminDisconnect)
+	case mindsphere.Platform:
+		r.cloud.servers[mindServer].Disconnect(endpoint, id, errAdminDisconnect)
 	}
 	return nil
 }

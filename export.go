@@ -34,7 +34,8 @@ func (c *Cloud) exportWorld() (*world.World, error) {
 		}
 		w.Azure.DPS = append(w.Azure.DPS, instance)
 	}
-	return w, nil
+	w.MindSphere.Tenants, err = c.exportTenants(known)
+	return w, err
 }
 
 // exportCAs lists the device CAs of the data directory but for demo-ca, which every instance has, and

@@ -8,6 +8,7 @@ import (
 
 	"github.com/fakecloud/fakecloud/emulators/dps"
 	"github.com/fakecloud/fakecloud/emulators/iothub"
+	"github.com/fakecloud/fakecloud/emulators/mindsphere"
 	"github.com/fakecloud/fakecloud/internal/plane"
 )
 
@@ -34,6 +35,10 @@ func (c *Cloud) endpoints() []plane.Endpoint {
 	}
 	for _, h := range c.cores.hub.Hubs() {
 		all = append(all, plane.Endpoint{Platform: iothub.Platform, Name: h.Host, Hosts: h.Names()})
+	}
+	for _, t := range c.cores.mind.Tenants() {
+		all = append(all, plane.Endpoint{Platform: mindsphere.Platform, Name: t.Name, Hosts: tenantHosts(t),
+			Facts: map[string]string{"region": string(t.Region)}})
 	}
 	return all
 }

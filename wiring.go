@@ -108,6 +108,9 @@ func (c *Cloud) nameHosts() error {
 			return err
 		}
 	}
+	if err := c.nameTenants(); err != nil {
+		return err
+	}
 	for _, i := range c.cores.dps.Instances() {
 		names := append([]string{i.Name + dpsSuffix}, globalDPS...)
 		if err := c.hosts.Put(dps.Platform, i.Name, names...); err != nil {

@@ -128,6 +128,7 @@ func (c *Cloud) clear() {
 			c.config.Log.Warn("hub not removed", "endpoint", h.Host, "cause", err)
 		}
 	}
+	c.clearTenants()
 	for _, i := range c.cores.dps.Instances() {
 		c.hosts.Drop(dps.Platform, i.Name)
 		c.cores.dps.DeleteInstance(i.Name)
@@ -152,6 +153,13 @@ func restrict(whole, patch *world.World) *world.World {
 				merged.Enrollments = named(merged.Enrollments, d.Enrollments, func(e world.Enrollment) string { return e.RegistrationID })
 				merged.Groups = named(merged.Groups, d.Groups, func(g world.Group) string { return g.Name })
 				out.Azure.DPS = append(out.Azure.DPS, merged)
+			}
+		}
+	}
+	for _, t := range patch.MindSphere.Tenants {
+		for _, merged := range whole.MindSphere.Tenants {
+			if merged.Name == t.Name {
+				out.MindSphere.Tenants = append(out.MindSphere.Tenants, merged)
 			}
 		}
 	}

@@ -54,19 +54,19 @@ func TestDPSKeysAreAccepted(t *testing.T) {
 		id, token string
 		proves    rule.ID
 	}{
-		"V3":                  {"device-001", v3Token, "DPS-16"},
-		"V5":                  {"Meter-01", "SharedAccessSignature sr=" + meterResource + "&sig=" + v5 + "&se=4102444800&skn=registration", "DPS-17"},
-		"V6":                  {"Meter-01", "SharedAccessSignature sr=0ne00FAKE01%2fregistrations%2fMeter-01&sig=" + url.QueryEscape(v6Sig) + "&se=4102444800&skn=registration", "DPS-17"},
-		"unescaped resource":  {"Meter-01", sasFor(t, meterKey, "0ne00FAKE01/registrations/Meter-01", farFuture, "&skn=registration"), "DPS-17"},
-		"Java's empty skn":    {"Meter-01", "SharedAccessSignature sr=" + meterResource + "&sig=" + v5 + "&se=4102444800&skn=", "DPS-18"},
-		"Node's order":        {"Meter-01", "SharedAccessSignature sr=" + meterResource + "&sig=" + v5 + "&skn=registration&se=4102444800", "DPS-18"},
-		"any order":           {"Meter-01", "SharedAccessSignature skn=registration&se=4102444800&sig=" + v5 + "&sr=" + meterResource, "DPS-18"},
-		"primary key":         {"Meter-01", registrationToken(t, meterKey, idScope, "Meter-01"), "DPS-20"},
-		"secondary key":       {"Meter-01", registrationToken(t, meterSecond, idScope, "Meter-01"), "DPS-20"},
-		"group's primary":     {"device-002", registrationToken(t, hmacKey(t, groupKey, "device-002"), idScope, "device-002"), "DPS-20"},
-		"group's secondary":   {"device-003", registrationToken(t, hmacKey(t, groupKeySecond, "device-003"), idScope, "device-003"), "DPS-20"},
-		"ID of upper case":    {"DEVICE-004", registrationToken(t, hmacKey(t, groupKey, "DEVICE-004"), idScope, "DEVICE-004"), "DPS-20"},
-		"expires in a minute": {"Meter-01", sasFor(t, meterKey, meterResource, time.Now().Add(time.Minute).Unix(), "&skn=registration"), "DPS-16"},
+		"V3":                 {"device-001", v3Token, "DPS-16"},
+		"V5":                 {"Meter-01", "SharedAccessSignature sr=" + meterResource + "&sig=" + v5 + "&se=4102444800&skn=registration", "DPS-17"},
+		"V6":                 {"Meter-01", "SharedAccessSignature sr=0ne00FAKE01%2fregistrations%2fMeter-01&sig=" + url.QueryEscape(v6Sig) + "&se=4102444800&skn=registration", "DPS-17"},
+		"unescaped resource": {"Meter-01", sasFor(t, meterKey, "0ne00FAKE01/registrations/Meter-01", farFuture, "&skn=registration"), "DPS-17"},
+		"Java's empty skn":   {"Meter-01", "SharedAccessSignature sr=" + meterResource + "&sig=" + v5 + "&se=4102444800&skn=", "DPS-18"},
+		"Node's order":       {"Meter-01", "SharedAccessSignature sr=" + meterResource + "&sig=" + v5 + "&skn=registration&se=4102444800", "DPS-18"},
+		"any order":          {"Meter-01", "SharedAccessSignature skn=registration&se=4102444800&sig=" + v5 + "&sr=" + meterResource, "DPS-18"},
+		"primary key":        {"Meter-01", registrationToken(t, meterKey, idScope, "Meter-01"), "DPS-20"},
+		"secondary key":      {"Meter-01", registrationToken(t, meterSecond, idScope, "Meter-01"), "DPS-20"},
+		"group's primary":    {"device-002", registrationToken(t, hmacKey(t, groupKey, "device-002"), idScope, "device-002"), "DPS-20"},
+		"group's secondary":  {"device-003", registrationToken(t, hmacKey(t, groupKeySecond, "device-003"), idScope, "device-003"), "DPS-20"},
+		"ID of upper case":   {"DEVICE-004", registrationToken(t, hmacKey(t, groupKey, "DEVICE-004"), idScope, "DEVICE-004"), "DPS-20"},
+		"expires in an hour": {"Meter-01", sasFor(t, meterKey, meterResource, time.Now().Add(time.Hour).Unix(), "&skn=registration"), "DPS-16"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -30,7 +30,8 @@ func (a *app) addCA() *cobra.Command {
 		Use:   "ca FILE",
 		Short: "Upload a CA certificate to a DPS instance or a hub; the name of a CA of the world will do too",
 		Example: `  fakecloud add ca plant-ca.pem --to dps/fakecloud-dps
-  fakecloud add ca plant-ca.pem --to hub/fakecloud-hub --name plant --unverified`,
+  fakecloud add ca plant-ca.pem --to hub/fakecloud-hub --name plant --unverified
+  fakecloud add ca camexia.pem --to mindsphere/demo`,
 		Args: positional(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runAddCA(cmd, args[0], f) },
 	}
@@ -48,7 +49,7 @@ func (a *app) runAddCA(cmd *cobra.Command, file string, f *caFlags) error {
 	}
 	kind, owner, ok := strings.Cut(f.to, "/")
 	if !ok || owner == "" || kind == "" {
-		return usagef("say where to with --to dps/NAME or --to hub/NAME; there are %s", strings.Join(i.owners(), ", "))
+		return usagef("say where to with --to dps/NAME, hub/NAME or mindsphere/TENANT; there are %s", strings.Join(i.owners(), ", "))
 	}
 	upload, err := i.upload(file, f)
 	if err != nil {
@@ -71,10 +72,17 @@ func (a *app) runAddCA(cmd *cobra.Command, file string, f *caFlags) error {
 		}
 		have, owner = hub.Certificates, hub.Name
 		patch.Azure.Hubs = []world.Hub{{Name: hub.Name, Certificates: []world.CACertificate{upload}}}
-	case "mindsphere", "iotda", "edge":
+	case "mindsphere":
+		tenant, err := i.tenant(owner)
+		if err != nil {
+			return err
+		}
+		have = tenant.Certificates
+		patch.MindSphere.Tenants = []world.Tenant{{Name: owner, Certificates: []world.CACertificate{upload}}}
+	case "iotda", "edge":
 		return usagef("--to %s/…: that platform is not built in this version", kind)
 	default:
-		return usagef("--to is dps/NAME or hub/NAME, not %q; there are %s", f.to, strings.Join(i.owners(), ", "))
+		return usagef("--to is dps/NAME, hub/NAME or mindsphere/TENANT, not %q; there are %s", f.to, strings.Join(i.owners(), ", "))
 	}
 	taken := slices.ContainsFunc(have, func(c world.CACertificate) bool { return strings.EqualFold(c.Name, upload.Name) })
 	if err := f.free(taken, "the certificate "+upload.Name+" of "+kind+"/"+owner); err != nil {
@@ -96,7 +104,20 @@ func (i *instance) owners() []string {
 	for _, h := range i.world.Azure.Hubs {
 		all = append(all, "hub/"+h.Name)
 	}
+	for _, t := range i.world.MindSphere.Tenants {
+		all = append(all, "mindsphere/"+t.Name)
+	}
 	return all
+}
+
+// tenant finds a MindSphere tenant of the running world.
+func (i *instance) tenant(name string) (world.Tenant, error) {
+	for _, t := range i.world.MindSphere.Tenants {
+		if t.Name == name {
+			return t, nil
+		}
+	}
+	return world.Tenant{}, usagef("no MindSphere tenant is called %s; there are %s", name, strings.Join(i.owners(), ", "))
 }
 
 // notInName is what the name of an upload cannot hold.
@@ -147,6 +168,10 @@ func (a *app) caHint(kind, owner string, c world.CACertificate) {
 	}
 	if kind == "dps" {
 		fmt.Fprintf(a.out, "\nnext: fakecloud add group my-devices --ca %s --dps %s\n", c.Name, owner)
+		return
+	}
+	if kind == "mindsphere" {
+		fmt.Fprintf(a.out, "\nnext: connect with client id %s_{common name} and a certificate from this CA, without user name and password; the first connection is dropped\n", owner)
 		return
 	}
 	fmt.Fprintf(a.out, "\nnext: fakecloud add hub-device my-device --ca --hub %s\n", owner)

@@ -119,11 +119,11 @@ func TestAddRefusals(t *testing.T) {
 		{[]string{"group", "g"}, "say how members prove who they are: --ca NAME, --cert FILE, --symmetric or --key BASE64"},
 		{[]string{"group", "demo-x509", "--symmetric"}, "the group demo-x509 of fakecloud-dps exists already"},
 		{[]string{"group", "g", "--ca", "demo-cb"}, `no certificate "demo-cb" in this instance's certificates; did you mean demo-ca?`},
-		{[]string{"ca", leaf}, "say where to with --to dps/NAME or --to hub/NAME; there are dps/fakecloud-dps"},
+		{[]string{"ca", leaf}, "say where to with --to dps/NAME, hub/NAME or mindsphere/TENANT; there are dps/fakecloud-dps"},
 		{[]string{"ca", leaf, "--to", "dps/fakecloud-dps"}, "is no CA certificate (basicConstraints CA:FALSE or missing)"},
 		{[]string{"ca", old, "--to", "dps/fakecloud-dps"}, "expired at "},
 		{[]string{"ca", old, "--to", "mindsphere/demo"}, "expired at "},
-		{[]string{"ca", "demo-ca", "--to", "mindsphere/demo"}, "that platform is not built in this version"},
+		{[]string{"ca", "demo-ca", "--to", "iotda/demo"}, "that platform is not built in this version"},
 		{[]string{"ca", "demo-ca", "--to", "hub/fakecloud-hub"}, "the certificate demo-ca of hub/fakecloud-hub exists already"},
 		{[]string{"tenant", "x", "--y"}, "add tenant belongs to a platform that is not built in this version"},
 	} {

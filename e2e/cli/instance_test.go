@@ -22,8 +22,9 @@ import (
 // patience bounds every wait; none takes a fraction of it unless something is wrong.
 const patience = 30 * time.Second
 
-// stopBound is the promise that a stop takes less than a second, with room for a busy machine.
-const stopBound = 2 * time.Second
+// stopBound is the promise that a stop takes less than a second, with room for a machine that runs other
+// tests at the same time; scripts/container.sh measures the promise itself.
+const stopBound = 8 * time.Second
 
 // freePorts keeps tests off the fixed ports.
 var freePorts = []string{"--mqtts-port", "--https-port", "--proxy-port", "--admin-port"}

@@ -23,6 +23,7 @@ var vendorNames = []string{
 	"fakecloud-hub.azure-devices.net",
 	"eWONPROJECT.azure-devices.net",
 	"conn-demo2-iothub.azure-devices.net",
+	"mindconnectmqtt.eu1.mindsphere.io",
 }
 
 func TestMain(m *testing.M) {

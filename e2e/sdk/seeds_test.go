@@ -151,3 +151,40 @@ azure:
 	events := await(t, cloud, fakecloud.Filter{Kind: "telemetry", Device: "Flexy205Self"})
 	require.JSONEq(t, `{"Tag1":"1","time":"2026-01-31 12:00:00"}`, string(events[0].Payload))
 }
+
+// The eu1 part of the onboarding page: its Linux commands as printed, then its mosquitto_sub line, which is
+// dropped until the agent is provisioned and then stays; mosquitto_pub ends with code 7 first, then with 0.
+//
+// Mends: as in the eu2 part; the page breaks the mosquitto_sub line with a backslash in its middle, which
+// is joined.
+func TestSeed000EU1(t *testing.T) {
+	cloud := real(t)
+	dir := t.TempDir()
+	certificate, key := cloud.DemoCA()
+	writeTo(t, dir, "demo.pem", certificate)
+	writeTo(t, dir, "demo.key", key)
+	writeTo(t, dir, "AmazonRootCA1.pem", cloud.RootsPEM())
+	const exports = `export TENANT=demo DEVICE_NAME=pump MqttBrokerHost=mindconnectmqtt.eu1.mindsphere.io CLIENT_ID=demo_pump
+export COUNTRY_CODE=DE CITY=Munich ORGANIZATION=Example
+`
+	_, code := shell(t, dir, exports+`set -e
+openssl genrsa -out $DEVICE_NAME.key 2048
+openssl req -new -key $DEVICE_NAME.key -out $DEVICE_NAME.csr -subj "/C=$COUNTRY_CODE/ST=$CITY/O=$ORGANIZATION/OU=IT/CN=$DEVICE_NAME"
+openssl x509 -req -in $DEVICE_NAME.csr -CA "$TENANT.pem" -CAkey "$TENANT.key" -CAcreateserial -out $DEVICE_NAME.pem -days 365 -sha256
+cat $DEVICE_NAME.pem "$TENANT.pem" > "$DEVICE_NAME"_chain.pem
+`)
+	require.Zero(t, code)
+
+	const pub = exports + `mosquitto_pub --cafile AmazonRootCA1.pem --key "$DEVICE_NAME".key --cert "$DEVICE_NAME".pem -h "$MqttBrokerHost" -p 8883 -i $CLIENT_ID -q 1 -t tc/"$TENANT"/"$CLIENT_ID"/o/mc_v3/e -m '{}'`
+	_, code = shell(t, dir, pub)
+	require.Equal(t, 7, code, "connection lost: the agent is being provisioned")
+	require.NoError(t, cloud.Advance(4*time.Second))
+	_, code = shell(t, dir, pub)
+	require.Zero(t, code)
+
+	// The printed line retries by itself; a second agent shows the drop and then the subscription.
+	_, code = shell(t, dir, exports+`
+mosquitto_sub --cafile AmazonRootCA1.pem --key "$DEVICE_NAME".key --cert "$DEVICE_NAME".pem -h "$MqttBrokerHost" -p 8883 -t tc/"$TENANT"/"$CLIENT_ID"/i/amo_v3/ms -i $CLIENT_ID -v -d -W 2; test $? -eq 27`)
+	require.Zero(t, code, "connected until its own time limit")
+	require.NotEmpty(t, cloud.Events(fakecloud.Filter{Platform: "mindsphere", Kind: "suback"}))
+}

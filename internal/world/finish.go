@@ -17,10 +17,9 @@ import (
 // notBuilt names keys of the world file that belong to platforms of later versions: refusing them is
 // better than taking them silently.
 var notBuilt = map[string]string{
-	"mindsphere": "MindSphere is not built in this version; leave the key out",
-	"iotda":      "Huawei Cloud IoTDA is not built in this version; leave the key out",
-	"edge":       "the IoT Edge gateway is not built in this version; leave the key out",
-	"faults":     "faults are not built in this version; leave the key out",
+	"iotda":  "Huawei Cloud IoTDA is not built in this version; leave the key out",
+	"edge":   "the IoT Edge gateway is not built in this version; leave the key out",
+	"faults": "faults are not built in this version; leave the key out",
 }
 
 // maxFile bounds a file that a world names.

@@ -9,10 +9,11 @@ import "time"
 // without case when fold is given), check=NAME (see checks.go), whole (replaced as one when merged), alt
 // (one of several alternatives), secret (never shown in a message), min and max.
 type World struct {
-	Base  string `yaml:"base" enum:"default none" doc:"what this file is laid over: the default world, or nothing; default is default"`
-	Azure Azure  `yaml:"azure" doc:"Azure Device Provisioning Service and IoT Hub"`
-	PKI   PKI    `yaml:"pki" doc:"certificate authorities that device certificates are issued from"`
-	Serve Serve  `yaml:"serve" doc:"the flags of fakecloud serve by their names; a flag or FAKECLOUD_… variable wins"`
+	Base       string     `yaml:"base" enum:"default none" doc:"what this file is laid over: the default world, or nothing; default is default"`
+	Azure      Azure      `yaml:"azure" doc:"Azure Device Provisioning Service and IoT Hub"`
+	MindSphere MindSphere `yaml:"mindsphere" doc:"Siemens MindSphere MindConnect MQTT"`
+	PKI        PKI        `yaml:"pki" doc:"certificate authorities that device certificates are issued from"`
+	Serve      Serve      `yaml:"serve" doc:"the flags of fakecloud serve by their names; a flag or FAKECLOUD_… variable wins"`
 
 	origins map[string]Position // where elements and references were read, by path of ids
 }

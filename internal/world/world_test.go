@@ -333,7 +333,7 @@ func TestSchemaAgreesWithTheReader(t *testing.T) {
 		"azur: {}", "azure: []", "azure: {hubs: {}}", "azure: {hubs: [{}]}", "azure: {hubs: [{name: a_b}]}",
 		"azure: {hubs: [{name: h, devices: [{deviceId: a b}]}]}", "azure: {hubs: [{name: h, devices: [{deviceId: a, status: on}]}]}",
 		"azure: {dps: [{name: d, idScope: 0ne1}]}", "azure: {dps: [{name: d, rounds: -1}]}", "serve: {mqtts-port: 70000}",
-		"serve: {lan: maybe}", "mindsphere: {}", "serve: {advertise: x}", "azure: {hubs: [{name: h, policies: [{name: p, rights: [x]}]}]}",
+		"serve: {lan: maybe}", "iotda: {}", "serve: {advertise: x}", "azure: {hubs: [{name: h, policies: [{name: p, rights: [x]}]}]}",
 	} {
 		require.Error(t, validate(bad), bad)
 		_, err := Parse("w", []byte(bad))
