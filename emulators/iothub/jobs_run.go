@@ -180,7 +180,7 @@ func (s *Service) methodJobs(ctx context.Context, hub string, j Job, devices []s
 	running.Wait()
 }
 
-// stopJobs ends all runs without a trace, when the store is emptied.
+// stopJobs ends all runs and locks without a trace, when the store is emptied.
 func (s *Service) stopJobs() {
 	s.side.mu.Lock()
 	defer s.side.mu.Unlock()
@@ -191,6 +191,7 @@ func (s *Service) stopJobs() {
 		run.stop(errJobStop)
 		delete(s.side.runs, k)
 	}
+	clear(s.side.held)
 }
 
 // recoverJobs settles the jobs of an earlier process: what it had begun it cannot go on with.

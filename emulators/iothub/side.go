@@ -18,15 +18,20 @@ type serviceSide struct {
 
 	configurations *store.Table[Configuration] // by hub and configuration id
 
+	feedbackRead *store.Table[uint64] // number of the last record that was completed, by hub
+
 	mu    *sync.Mutex // guards what follows; held while a job is made or ended
 	order uint64      // of the last job made
 	runs  map[string]*jobRun
+	held  map[string]feedbackHeld // by hub
 }
 
 func newServiceSide(s *store.Store) serviceSide {
 	return serviceSide{
 		mu:             &sync.Mutex{},
 		runs:           map[string]*jobRun{},
+		held:           map[string]feedbackHeld{},
+		feedbackRead:   store.NewTable[uint64](s, "iothub.feedbackRead", nil),
 		configurations: store.NewTable(s, "iothub.configurations", Configuration.clone),
 		jobs:           store.NewTable(s, "iothub.jobs", Job.clone),
 		deviceJobs:     store.NewTable(s, "iothub.deviceJobs", DeviceJob.clone),

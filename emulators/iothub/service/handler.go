@@ -115,6 +115,9 @@ var routes = []route{
 	on("PUT", "/configurations/{}", write|connect, (*call).putConfiguration),
 	on("DELETE", "/configurations/{}", write|connect, (*call).deleteConfiguration),
 	on("POST", "/devices/{}/applyConfigurationContent", write|connect, (*call).applyContent),
+	on("GET", "/messages/serviceBound/feedback", connect, (*call).receiveFeedback),
+	on("DELETE", "/messages/serviceBound/feedback/{}", connect, (*call).completeFeedback),
+	on("POST", "/messages/serviceBound/feedback/{}/abandon", connect, (*call).abandonFeedback),
 	on("GET", "/statistics/devices", read, (*call).deviceStatistics),
 	on("GET", "/statistics/service", read, (*call).serviceStatistics),
 }

@@ -63,7 +63,9 @@ var identityRules = []rule.Rule{
 		{ID: "invalid", Why: "id, keys or thumbprints break the registry's rules", Fix: "as for devices: keys for sas, thumbprints for selfSigned"},
 	}},
 	{ID: "SVC-21", Title: "statistics count devices, disabled ones and live connections", Source: srcREST, Grade: rule.Documented},
-	{ID: "SVC-24", Title: "purging a queue answers how many messages there were; feedback Purged", Source: srcREST + "; " + srcC2D, Grade: rule.Documented},
+	{ID: "SVC-24", Title: "purging a queue answers how many messages there were; feedback Purged", Source: srcREST + "; " + srcC2D, Grade: rule.Documented, Causes: []rule.Cause{
+		{ID: "lock", Why: "the lock of the feedback is unknown or has run out", Fix: "settle feedback within a minute, with the lock token of the answer's ETag"},
+	}},
 }
 
 var twinRules = []rule.Rule{
