@@ -76,6 +76,8 @@ func TestServiceAndDevice(t *testing.T) {
 		username, token := contosoHost+"/"+id+"/?api-version=2021-04-12", sign(contosoHost+"/devices/"+id, demoKey, time.Now().Add(time.Hour).Unix(), "")
 		conn := knock(t, cloud, rawmqtt.Connect{ClientID: id, Username: &username, Password: &token})
 		wantConnack(t, conn, 0)
+		send(t, conn, rawmqtt.Subscribe(1, 0, "$iothub/methods/POST/#"))
+		wantBytes(t, conn, 0x90, 0x03, 0x00, 0x01, 0x00)
 		_, twin := b.do("GET", "/twins/"+url.PathEscape(id), "")
 		require.Equal(t, "Connected", twin["connectionState"])
 	}

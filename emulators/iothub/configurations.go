@@ -74,8 +74,9 @@ func readTarget(condition string) (target, error) {
 	return target{hubquery.Devices, c.Match}, nil
 }
 
-// CheckQueries judges a target condition and custom metrics as a configuration's would be.
-func (s *Service) CheckQueries(condition string, queries map[string]string) (target error, metrics map[string]error) {
+// CheckQueries judges a target condition and custom metrics, the latter by name, as a configuration's
+// would be.
+func (s *Service) CheckQueries(condition string, queries map[string]string) (metrics map[string]error, target error) {
 	_, target = readTarget(condition)
 	metrics = map[string]error{}
 	for name, text := range queries {
@@ -83,7 +84,7 @@ func (s *Service) CheckQueries(condition string, queries map[string]string) (tar
 			metrics[name] = fmt.Errorf("%w %s: %w", ErrMetricsQuery, quote(name), err)
 		}
 	}
-	return target, metrics
+	return metrics, target
 }
 
 func (s *Service) completeConfiguration(c *Configuration) error {
@@ -96,7 +97,7 @@ func (s *Service) completeConfiguration(c *Configuration) error {
 	if c.SchemaVersion == "" {
 		c.SchemaVersion = "1.0"
 	}
-	target, metrics := s.CheckQueries(c.TargetCondition, c.Queries)
+	metrics, target := s.CheckQueries(c.TargetCondition, c.Queries)
 	if target != nil {
 		return target
 	}

@@ -122,7 +122,7 @@ func (c *call) testQueries() (answer, error) {
 	if err := c.decode(&in, maxBody); err != nil {
 		return answer{}, err
 	}
-	target, metrics := c.Handler.hub.CheckQueries(in.TargetCondition, in.Queries)
+	metrics, target := c.Handler.hub.CheckQueries(in.TargetCondition, in.Queries)
 	out := struct {
 		Target  *string           `json:"targetConditionError"`
 		Metrics map[string]string `json:"customMetricQueryErrors"`

@@ -123,11 +123,11 @@ func TestNoLostUpdate(t *testing.T) {
 
 // methodError is the JSON within the JSON of a method's error.
 type methodError struct {
-	ErrorCode                int
-	TrackingID, Message      string
-	Info                     map[string]string
-	TimestampUTC             time.Time
-	exceptionMessage, header string
+	ErrorCode           int
+	TrackingID, Message string
+	Info                map[string]string
+	TimestampUTC        time.Time
+	header              string // iothub-errorcode
 }
 
 func (r reply) methodError(status int) methodError {
