@@ -1,4 +1,5 @@
-"""One device on the Azure IoT SDK for Python: registers by DPS unless told a hub, then sends telemetry.
+"""One device on the Azure IoT SDK for Python: registers by DPS unless told a hub, sends telemetry, and
+uploads a file if UPLOAD names one. TRANSPORT=ws is MQTT over WebSocket.
 
 Settings come from the environment; each step is printed as one JSON line. A refusal ends with exit
 code 3 and the SDK's own error class.
@@ -27,6 +28,7 @@ def register(ca):
         "registration_id": env("PROVISIONING_REGISTRATION_ID"),
         "id_scope": env("PROVISIONING_IDSCOPE"),
         "server_verification_cert": ca,
+        "websockets": env("TRANSPORT") == "ws",
     }
     if env("CERT_FILE"):
         client = ProvisioningDeviceClient.create_from_x509_certificate(x509=x509(), **common)
@@ -42,7 +44,7 @@ def register(ca):
 
 
 def hub_client(ca, hub, device):
-    options = {"server_verification_cert": ca}
+    options = {"server_verification_cert": ca, "websockets": env("TRANSPORT") == "ws"}
     gateway = env("GATEWAY_HOST")
     if env("CERT_FILE"):
         if gateway:
@@ -53,6 +55,20 @@ def hub_client(ca, hub, device):
     if gateway:
         text += f";GatewayHostName={gateway}"
     return IoTHubDeviceClient.create_from_connection_string(text, **options)
+
+
+def upload(client):
+    from azure.storage.blob import BlobClient
+
+    info = client.get_storage_info_for_blob(env("UPLOAD"))
+    url = f"https://{info['hostName']}/{info['containerName']}/{info['blobName']}{info['sasToken']}"
+    with open(env("UPLOAD_FILE"), "rb") as file:
+        with BlobClient.from_blob_url(url, connection_verify=env("CA_FILE"), max_single_put_size=1 << 20,
+                                      max_block_size=1 << 20) as blob:
+            blob.upload_blob(file, overwrite=True)
+            size = len(blob.download_blob().readall())
+    client.notify_blob_upload_status(info["correlationId"], True, 200, "done")
+    say("uploaded", text=str(size))
 
 
 def main():
@@ -68,6 +84,8 @@ def main():
     message.custom_properties["temperatureAlert"] = "true"
     client.send_message(message)
     say("sent")
+    if env("UPLOAD"):
+        upload(client)
     client.shutdown()
 
 
