@@ -17,6 +17,8 @@ import (
 const (
 	maxHeader   = 64 << 10
 	idleTimeout = 2 * time.Minute
+	// bodyTimeout bounds a request from its header on; direct methods may wait ten minutes for a device.
+	bodyTimeout = 15 * time.Minute
 )
 
 type contextKey struct{}
@@ -76,6 +78,7 @@ func (d *Door) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		d.serveWebSocket(w, r, v, h)
 		return
 	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
 	to := route(h, &d.table)
 	if to.refusal != nil {
 		d.refuse(v.sock, to.refusal, "")

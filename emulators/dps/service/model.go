@@ -40,6 +40,7 @@ type attestation struct {
 	Type         string            `json:"type"`
 	X509         *x509Attestation  `json:"x509,omitempty"`
 	SymmetricKey *dps.SymmetricKey `json:"symmetricKey,omitempty"`
+	TPM          *dps.TPM          `json:"tpm,omitempty"`
 }
 
 type x509Attestation struct {
@@ -107,9 +108,14 @@ func (a attestation) attested(old dps.Attestation) (dps.Attestation, error) {
 			a.SymmetricKey = &dps.SymmetricKey{}
 		}
 		return dps.Attestation{SymmetricKey: a.SymmetricKey}, nil
+	case "tpm":
+		if a.TPM == nil {
+			a.TPM = &dps.TPM{}
+		}
+		return dps.Attestation{TPM: a.TPM}, nil
 	case "x509":
 	default:
-		return dps.Attestation{}, fmt.Errorf("attestation.type: %q is not x509 or symmetricKey; others are not emulated", show(a.Type))
+		return dps.Attestation{}, fmt.Errorf("attestation.type: %q is not x509, symmetricKey or tpm; others are not emulated", show(a.Type))
 	}
 	out := &dps.X509{}
 	had := old.X509
@@ -162,6 +168,9 @@ func shown(t dps.Terms, a dps.Attestation, group bool) record {
 
 // shownAttestation hides keys, and shows of certificates what they say.
 func shownAttestation(a dps.Attestation, group bool) attestation {
+	if a.TPM != nil {
+		return attestation{Type: "tpm", TPM: a.TPM}
+	}
 	if a.X509 == nil {
 		return attestation{Type: "symmetricKey"}
 	}
