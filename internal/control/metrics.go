@@ -1,24 +1,29 @@
 package control
 
 import (
-	"log/slog"
+	"bytes"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
 	"sync"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/fakecloud/fakecloud/internal/journal"
 )
 
+// metrics serves the Prometheus text format. VictoriaMetrics' writer does without the protocol buffers
+// that the usual client brings along, which are a tenth of the whole program.
 func (a *api) metrics() {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		newCollector(a))
-	a.mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
-		ErrorLog:            slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
-		MaxRequestsInFlight: 4,
-	}))
+	c := newCollector(a)
+	a.mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		var text bytes.Buffer
+		c.write(&text)
+		metrics.WriteProcessMetrics(&text)
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		_, _ = w.Write(text.Bytes()) // a scraper that has gone needs no answer
+	})
 }
 
 // collector reads the journal and the devices when it is asked. Events are counted from where the last
@@ -29,44 +34,21 @@ type collector struct {
 
 	mu      sync.Mutex
 	since   uint64
-	kinds   map[[2]string]float64 // platform and kind
-	refused map[[2]string]float64 // platform and rule
+	kinds   map[[2]string]uint64 // platform and kind
+	refused map[[2]string]uint64 // platform and rule
 }
-
-var (
-	infoDesc    = prometheus.NewDesc("fakecloud_info", "Always 1.", []string{"version"}, nil)
-	seqDesc     = prometheus.NewDesc("fakecloud_journal_events_total", "Events recorded so far.", nil, nil)
-	droppedDesc = prometheus.NewDesc("fakecloud_journal_dropped_total", "Events that the journal's limits have pushed out.", nil, nil)
-	kindDesc    = prometheus.NewDesc("fakecloud_events_total", "Events by platform and kind.", []string{"platform", "kind"}, nil)
-	refusedDesc = prometheus.NewDesc("fakecloud_refused_total", "Refusals by platform and rule.", []string{"platform", "rule"}, nil)
-	devicesDesc = prometheus.NewDesc("fakecloud_devices", "Registered devices.", []string{"platform", "endpoint"}, nil)
-	onlineDesc  = prometheus.NewDesc("fakecloud_devices_connected", "Devices that are connected now.", []string{"platform", "endpoint"}, nil)
-)
 
 func newCollector(a *api) *collector {
-	return &collector{api: a, kinds: map[[2]string]float64{}, refused: map[[2]string]float64{}}
+	return &collector{api: a, kinds: map[[2]string]uint64{}, refused: map[[2]string]uint64{}}
 }
 
-// Describe implements prometheus.Collector.
-func (c *collector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{infoDesc, seqDesc, droppedDesc, kindDesc, refusedDesc, devicesDesc, onlineDesc} {
-		out <- d
-	}
-}
-
-// Collect implements prometheus.Collector.
-func (c *collector) Collect(out chan<- prometheus.Metric) {
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-	}
-	counter := func(d *prometheus.Desc, v float64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
-	}
+// write writes what there is to know now: journal totals, events and refusals by platform, devices.
+func (c *collector) write(w *bytes.Buffer) {
 	p := c.api.plane
-	gauge(infoDesc, 1, p.Version)
-	counter(seqDesc, float64(p.Journal.Last()))
-	counter(droppedDesc, float64(p.Journal.Dropped()))
-	registered, online := map[[2]string]float64{}, map[[2]string]float64{}
+	metrics.WriteGaugeUint64(w, fmt.Sprintf("fakecloud_info{version=%q}", p.Version), 1)
+	metrics.WriteCounterUint64(w, "fakecloud_journal_events_total", p.Journal.Last())
+	metrics.WriteCounterUint64(w, "fakecloud_journal_dropped_total", p.Journal.Dropped())
+	registered, online := map[[2]string]uint64{}, map[[2]string]uint64{}
 	for _, d := range p.Devices.List() {
 		key := [2]string{d.Platform, d.Endpoint}
 		registered[key]++
@@ -74,19 +56,24 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 			online[key]++
 		}
 	}
-	for key, n := range registered {
-		gauge(devicesDesc, n, key[0], key[1])
-		gauge(onlineDesc, online[key], key[0], key[1])
+	for _, key := range sorted(registered) {
+		labels := fmt.Sprintf("{endpoint=%q,platform=%q}", key[1], key[0])
+		metrics.WriteGaugeUint64(w, "fakecloud_devices"+labels, registered[key])
+		metrics.WriteGaugeUint64(w, "fakecloud_devices_connected"+labels, online[key])
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.count()
-	for key, n := range c.kinds {
-		counter(kindDesc, n, key[0], key[1])
+	for _, key := range sorted(c.kinds) {
+		metrics.WriteCounterUint64(w, fmt.Sprintf("fakecloud_events_total{kind=%q,platform=%q}", key[1], key[0]), c.kinds[key])
 	}
-	for key, n := range c.refused {
-		counter(refusedDesc, n, key[0], key[1])
+	for _, key := range sorted(c.refused) {
+		metrics.WriteCounterUint64(w, fmt.Sprintf("fakecloud_refused_total{platform=%q,rule=%q}", key[0], key[1]), c.refused[key])
 	}
+}
+
+func sorted(m map[[2]string]uint64) [][2]string {
+	return slices.SortedFunc(maps.Keys(m), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
 }
 
 // count adds what is new. The caller holds mu.
