@@ -2,7 +2,7 @@
 SHELL := /bin/bash -o pipefail
 GO ?= go
 BUILD := build
-FUZZTIME ?= 5000x
+FUZZTIME ?= 1000x
 
 .PHONY: check lint test soak coverage fuzz vendor container bench docs verify tools
 
