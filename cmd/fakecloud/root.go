@@ -79,7 +79,6 @@ func (a *app) root() *cobra.Command {
   fakecloud device azure               # in a second terminal: one device, from DPS to telemetry
   fakecloud events -f                  # what happens on the wire
   fakecloud explain --last             # why a client was refused`,
-		Version:       buildVersion(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -87,13 +86,21 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.SetFlagErrorFunc(flagError)
-	root.SetVersionTemplate(versionLine())
 	root.PersistentFlags().StringVar(&a.adminURL, "admin", a.env("FAKECLOUD_ADMIN"),
 		"`URL` of the running instance's admin API (env FAKECLOUD_ADMIN; default "+defaultAdmin+")")
 	root.AddCommand(a.commands()...)
 	// fakecloud alone is fakecloud serve, with the same flags.
 	serve := a.serveCommand()
-	root.Args, root.RunE = positional(cobra.NoArgs), serve.RunE
+	// Not cobra's own version flag: its template keeps every method of every type in the program.
+	showVersion := root.Flags().BoolP("version", "v", false, "print version, Go version and platform")
+	root.Args = positional(cobra.NoArgs)
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if *showVersion {
+			_, err := io.WriteString(a.out, versionLine())
+			return err
+		}
+		return serve.RunE(cmd, args)
+	}
 	root.Flags().AddFlagSet(serve.Flags())
 	return root
 }
