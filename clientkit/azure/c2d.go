@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/fakecloud/fakecloud/clientkit/internal/session"
 )
 
 // Received is a cloud-to-device message.
@@ -36,7 +38,7 @@ func (h *Hub) OnMessage(ctx context.Context, handle func(context.Context, Receiv
 	h.in.mu.Unlock()
 	err := errTaken
 	if !taken {
-		if err = h.want(ctx, h.cfg.deviceboundFilter()); err != nil || !h.spawn(func() { h.takeMessages(handle) }) {
+		if err = h.session.Want(ctx, h.cfg.deviceboundFilter()); err != nil || !h.session.Spawn(func() { h.takeMessages(handle) }) {
 			if err == nil {
 				err = ErrClosed
 			}
@@ -63,36 +65,35 @@ func (c HubConfig) deviceboundFilter() string {
 func (h *Hub) takeMessages(handle func(context.Context, Received)) {
 	for {
 		select {
-		case <-h.ctx.Done():
+		case <-h.session.Context().Done():
 			return
 		case a := <-h.in.messages:
-			if !h.hold(a.link) {
+			if !h.session.Hold(a.Link) {
 				continue
 			}
 			h.takeMessage(a, handle)
-			a.link.users.Done()
+			a.Link.Release()
 		}
 	}
 }
 
-func (h *Hub) takeMessage(a arrival, handle func(context.Context, Received)) {
+func (h *Hub) takeMessage(a session.Arrival, handle func(context.Context, Received)) {
 	m, err := parseReceived(a)
 	if err != nil {
-		h.cfg.Log.Warn("message from the hub cannot be read", "device", h.cfg.clientID(), "topic", a.topic, "cause", err)
+		h.cfg.Log.Warn("message from the hub cannot be read", "device", h.cfg.clientID(), "topic", a.Topic, "cause", err)
 		return // stays in the hub's queue for a client that can
 	}
-	handle(h.ctx, m)
-	a.ack()
-	a.link.cfg.trace.sent(Packet{Name: "PUBACK"})
+	handle(h.session.Context(), m)
+	a.Ack()
 }
 
-func parseReceived(a arrival) (Received, error) {
-	_, text, _ := strings.Cut(a.topic, devicebound)
+func parseReceived(a session.Arrival) (Received, error) {
+	_, text, _ := strings.Cut(a.Topic, devicebound)
 	bag, err := parseBag(text)
 	if err != nil {
 		return Received{}, err
 	}
-	m := Received{Body: a.payload, Properties: map[string]string{}}
+	m := Received{Body: a.Payload, Properties: map[string]string{}}
 	fields := map[string]*string{
 		"$.mid": &m.ID, "$.cid": &m.CorrelationID, "$.uid": &m.UserID, "$.to": &m.To,
 		"$.ct": &m.ContentType, "$.ce": &m.ContentEncoding, "iothub-ack": &m.Ack,

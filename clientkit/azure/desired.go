@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/fakecloud/fakecloud/clientkit/internal/session"
 )
 
 // DesiredChange is news of the desired properties.
@@ -20,7 +22,7 @@ type DesiredChange struct {
 
 // change waits for the OnDesired handler.
 type change struct {
-	link *link
+	link *session.Link
 	sync bool // read the whole document
 	body []byte
 	// version is that of body.
@@ -41,7 +43,7 @@ func (h *Hub) OnDesired(ctx context.Context, handle func(context.Context, Desire
 	h.in.mu.Unlock()
 	err := errTaken
 	if !taken {
-		if err = h.want(ctx, desiredTopic+"#"); err != nil || !h.spawn(func() { h.takeChanges(handle) }) {
+		if err = h.session.Want(ctx, desiredTopic+"#"); err != nil || !h.session.Spawn(func() { h.takeChanges(handle) }) {
 			if err == nil {
 				err = ErrClosed
 			}
@@ -53,27 +55,24 @@ func (h *Hub) OnDesired(ctx context.Context, handle func(context.Context, Desire
 	if err != nil {
 		return fmt.Errorf("azure: desired properties: %w", err)
 	}
-	h.mu.Lock()
-	l := h.link
-	h.mu.Unlock()
-	if l != nil { // otherwise the next connection does it
+	if l := h.session.Current(); l != nil { // otherwise the next connection does it
 		h.push(change{link: l, sync: true})
 	}
 	return nil
 }
 
 // desiredChanged takes $iothub/twin/PATCH/properties/desired/?$version={version}.
-func (h *Hub) desiredChanged(a arrival) {
-	version, err := strconv.ParseInt(query(strings.TrimPrefix(a.topic, desiredTopic), "$version"), 10, 64)
+func (h *Hub) desiredChanged(a session.Arrival) {
+	version, err := strconv.ParseInt(query(strings.TrimPrefix(a.Topic, desiredTopic), "$version"), 10, 64)
 	if err != nil {
-		h.cfg.Log.Warn("not a change of desired properties", "device", h.cfg.clientID(), "topic", a.topic)
+		h.cfg.Log.Warn("not a change of desired properties", "device", h.cfg.clientID(), "topic", a.Topic)
 		return
 	}
 	h.in.mu.Lock()
 	wanted := h.in.desired
 	h.in.mu.Unlock()
 	if wanted {
-		h.push(change{link: a.link, body: a.payload, version: version})
+		h.push(change{link: a.Link, body: a.Payload, version: version})
 	}
 }
 
@@ -92,7 +91,7 @@ func (h *Hub) takeChanges(handle func(context.Context, DesiredChange)) {
 	for {
 		var c change
 		select {
-		case <-h.ctx.Done():
+		case <-h.session.Context().Done():
 			return
 		case c = <-h.in.changes:
 		}
@@ -101,23 +100,23 @@ func (h *Hub) takeChanges(handle func(context.Context, DesiredChange)) {
 		case c.sync || missed || c.version > have+1:
 			if t, ok := h.syncDesired(c.link); ok && t.DesiredVersion != have {
 				have = t.DesiredVersion
-				handle(h.ctx, DesiredChange{Properties: t.Desired, Version: have, Complete: true})
+				handle(h.session.Context(), DesiredChange{Properties: t.Desired, Version: have, Complete: true})
 			}
 		case c.version == have+1:
 			have = c.version
-			handle(h.ctx, DesiredChange{Properties: c.body, Version: have})
+			handle(h.session.Context(), DesiredChange{Properties: c.body, Version: have})
 		}
 	}
 }
 
 // syncDesired reads the twin over l, again and again while l lives.
-func (h *Hub) syncDesired(l *link) (Twin, bool) {
+func (h *Hub) syncDesired(l *session.Link) (Twin, bool) {
 	for attempt := 1; ; attempt++ {
-		if !h.hold(l) {
+		if !h.session.Hold(l) {
 			return Twin{}, false
 		}
-		a, err := h.askOn(h.ctx, l, "$iothub/twin/GET/?$rid=", nil)
-		l.users.Done()
+		a, err := h.askOn(h.session.Context(), l, "$iothub/twin/GET/?$rid=", nil)
+		l.Release()
 		if err == nil && a.status != 200 {
 			err = twinRefused(a)
 		}
@@ -128,11 +127,11 @@ func (h *Hub) syncDesired(l *link) (Twin, bool) {
 			}
 			err = bad
 		}
-		if errors.Is(err, errLost) || h.ctx.Err() != nil {
+		if errors.Is(err, session.ErrLost) || h.session.Context().Err() != nil {
 			return Twin{}, false
 		}
 		h.cfg.Log.Warn("desired properties not read", "device", h.cfg.clientID(), "cause", err)
-		if !h.waitOr(l, h.cfg.Timing.backoff(attempt)) {
+		if !h.session.WaitOr(l, h.cfg.Timing.Backoff(attempt)) {
 			return Twin{}, false
 		}
 	}

@@ -1,14 +1,15 @@
 package azure
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+
+	"github.com/fakecloud/fakecloud/clientkit"
 )
 
 // ErrClosed is returned by Send after Close.
-var ErrClosed = errors.New("azure: hub connection is closed")
+var ErrClosed = fmt.Errorf("azure: hub %w", clientkit.ErrClosed)
 
 // ErrTooLarge is returned by Send, before anything leaves, for a message over 262144 bytes (256 KB), the
 // limit of IoT Hub for body and properties together.
@@ -76,20 +77,18 @@ func (e *ProvisionError) Error() string {
 	return text
 }
 
-// errLost ends what waits on a connection that has gone.
-var errLost = errors.New("connection lost")
-
 // isFinal reports whether a failed attempt would fail again in the same way.
 func isFinal(err error) bool {
 	var refused *ConnectError
 	var answer *ProvisionError
 	var verify *tls.CertificateVerificationError
+	var subscribe *clientkit.SubscribeError
 	switch {
 	case errors.As(err, &refused):
 		return refused.Final()
 	case errors.As(err, &answer):
 		return answer.Final
-	case errors.As(err, &verify):
+	case errors.As(err, &verify), errors.As(err, &subscribe):
 		return true
 	}
 	return errors.Is(err, errProtocol)
@@ -97,14 +96,3 @@ func isFinal(err error) bool {
 
 // errProtocol marks an answer that no retry will mend.
 var errProtocol = errors.New("azure: unexpected answer")
-
-// outOfTime joins the end of a context with the last failure before it.
-func outOfTime(ctx context.Context, last error) error {
-	switch {
-	case last == nil:
-		return context.Cause(ctx)
-	case errors.Is(last, context.Cause(ctx)):
-		return last
-	}
-	return fmt.Errorf("%w; the last attempt: %w", context.Cause(ctx), last)
-}

@@ -8,9 +8,22 @@ import (
 	"net"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/fakecloud/fakecloud/clientkit"
+	"github.com/fakecloud/fakecloud/clientkit/internal/session"
+)
+
+// Types that the kit's device clients share.
+type (
+	// DialFunc opens a network connection, as net.Dialer.DialContext does.
+	DialFunc = clientkit.DialFunc
+	// Timing is where the kit takes time and chance from.
+	Timing = clientkit.Timing
+	// Packet is one MQTT packet as [ProvisionConfig.Trace] and [HubConfig.Trace] see it.
+	Packet = clientkit.Packet
 )
 
 // Defaults and limits of a hub connection.
@@ -68,7 +81,7 @@ func (c HubConfig) withDefaults() (HubConfig, error) {
 	if c.OnState == nil {
 		c.OnState = func(State, error) {}
 	}
-	c.Timing = c.Timing.withDefaults()
+	c.Timing = c.Timing.WithDefaults()
 	switch {
 	case c.Host == "" || strings.ContainsAny(c.Host, "/ ") || (strings.Contains(c.Host, ":") && net.ParseIP(c.Host) == nil):
 		return c, fmt.Errorf("azure: hub host is %q, expected a name like contoso.azure-devices.net", c.Host)
@@ -124,22 +137,35 @@ func (c HubConfig) renewAfter() time.Duration {
 	return c.TokenLife*85/100 - time.Duration(c.Timing.Jitter()*float64(c.TokenLife*5/100))
 }
 
-func (c HubConfig) linkConfig(running *sync.WaitGroup, onPublish func(arrival)) linkConfig {
+func (c HubConfig) session(onPublish func(session.Arrival), onLink func(*session.Link)) session.Config {
 	host := c.Host
 	if c.GatewayHost != "" {
 		host = c.GatewayHost
 	}
-	return linkConfig{
-		host: host, address: hostPort(host, c.Port), tls: c.Credential.tlsConfig(c.TLS, host), dial: c.Dial,
-		clientID: c.clientID(), username: c.username(),
-		password:     c.Credential.password(c.resource(), c.Timing.Now().Add(c.TokenLife), ""),
-		cleanSession: c.CleanSession,
-		keepAlive:    c.KeepAlive,
-		trace:        c.Trace,
-		running:      running,
-		onPublish:    onPublish,
+	cfg := session.Config{
+		Prefix: "azure", Name: c.Host, Device: c.clientID(), Closed: ErrClosed,
+		Address: hostPort(host, c.Port), TLS: c.Credential.tlsConfig(c.TLS, host), Dial: c.Dial,
+		Login: func() (session.Login, error) {
+			password := c.Credential.password(c.resource(), c.Timing.Now().Add(c.TokenLife), "")
+			return session.Login{ClientID: c.clientID(), Username: c.username(), Password: password}, nil
+		},
+		Clean: c.CleanSession, KeepAlive: c.KeepAlive, Timing: c.Timing, OnState: c.OnState, Trace: c.Trace, Log: c.Log,
+		Refused: func(code byte) error { return &ConnectError{Host: host, ReturnCode: code} },
+		Final:   isFinal, Ended: refused,
+		OnPublish: onPublish, OnLink: onLink,
 	}
+	if c.Credential.renewable() {
+		cfg.RenewAfter = c.renewAfter
+	}
+	return cfg
 }
 
 // escape percent-encodes all but RFC 3986's unreserved characters.
 func escape(text string) string { return strings.ReplaceAll(url.QueryEscape(text), "+", "%20") }
+
+func hostPort(host string, port int) string {
+	if port == 0 {
+		port = session.DefaultMQTTS
+	}
+	return net.JoinHostPort(host, strconv.Itoa(port))
+}

@@ -1,16 +1,13 @@
 package azure
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"maps"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
+
+	"github.com/fakecloud/fakecloud/clientkit/internal/session"
 )
 
 // What the hub sends: Learn "Communicate with an IoT hub using the MQTT protocol".
@@ -29,18 +26,9 @@ const (
 	maxCalls    = 100 // direct methods that run at the same time
 )
 
-// arrival is one PUBLISH from the server.
-type arrival struct {
-	link    *link
-	topic   string
-	payload []byte
-	ack     func() // may be called from any goroutine, also after the connection's end
-}
-
 // inbound is what a hub keeps for what the hub sends.
 type inbound struct {
 	mu       sync.Mutex
-	filters  map[string]bool // to be subscribed on every connection
 	handlers map[string]MethodHandler
 	answers  map[string]chan twinAnswer // requests under way, by rid
 	rid      uint64
@@ -48,15 +36,15 @@ type inbound struct {
 	message  bool // OnMessage is set
 
 	calls    chan struct{} // one slot per running method
-	messages chan arrival
+	messages chan session.Arrival
 	changes  chan change
 	missed   atomic.Bool // changes overflowed
 }
 
 func newInbound() inbound {
 	return inbound{
-		filters: map[string]bool{}, handlers: map[string]MethodHandler{}, answers: map[string]chan twinAnswer{},
-		calls: make(chan struct{}, maxCalls), messages: make(chan arrival, maxMessages), changes: make(chan change, maxChanges),
+		handlers: map[string]MethodHandler{}, answers: map[string]chan twinAnswer{},
+		calls: make(chan struct{}, maxCalls), messages: make(chan session.Arrival, maxMessages), changes: make(chan change, maxChanges),
 	}
 }
 
@@ -64,18 +52,18 @@ func newInbound() inbound {
 var errTaken = errors.New("a handler is set already")
 
 // dispatch runs on Paho's goroutine and never blocks.
-func (h *Hub) dispatch(a arrival) {
+func (h *Hub) dispatch(a session.Arrival) {
 	switch {
-	case strings.HasPrefix(a.topic, twinAnswers):
-		a.ack()
+	case strings.HasPrefix(a.Topic, twinAnswers):
+		a.Ack()
 		h.answered(a)
-	case strings.HasPrefix(a.topic, desiredTopic):
-		a.ack()
+	case strings.HasPrefix(a.Topic, desiredTopic):
+		a.Ack()
 		h.desiredChanged(a)
-	case strings.HasPrefix(a.topic, methodTopic):
-		a.ack()
+	case strings.HasPrefix(a.Topic, methodTopic):
+		a.Ack()
 		h.methodCalled(a)
-	case strings.HasPrefix(a.topic, "devices/") && strings.Contains(a.topic, devicebound):
+	case strings.HasPrefix(a.Topic, "devices/") && strings.Contains(a.Topic, devicebound):
 		// Kept without a handler too: an earlier session of this device may have subscribed. What does
 		// not fit stays unacknowledged, and therefore in the hub's queue.
 		select {
@@ -84,128 +72,15 @@ func (h *Hub) dispatch(a arrival) {
 			h.cfg.Log.Warn("more messages from the hub than its queue holds", "device", h.cfg.clientID())
 		}
 	default:
-		h.cfg.Log.Debug("message from the hub not taken", "device", h.cfg.clientID(), "topic", a.topic)
+		h.cfg.Log.Debug("message from the hub not taken", "device", h.cfg.clientID(), "topic", a.Topic)
 	}
 }
 
-// spawn runs f beside the hub, which ends after it; false when the hub has ended.
-func (h *Hub) spawn(f func()) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.err != nil || h.ctx.Err() != nil {
-		return false
-	}
-	h.running.Go(f)
-	return true
-}
-
-// hold keeps l from a planned end while what came over it is handled; the caller calls users.Done. It is
-// false when the connection has ended before: the hub sends again what was not acknowledged.
-func (h *Hub) hold(l *link) bool {
-	for {
-		h.mu.Lock()
-		live, changed := h.link == l && !l.isLost(), h.changed
-		if live {
-			l.users.Add(1)
-		}
-		over := l.retired || h.err != nil
-		h.mu.Unlock()
-		if live || over {
-			return live
-		}
-		select {
-		case <-changed:
-		case <-l.lost:
-			return false
-		case <-h.ctx.Done():
-			return false
-		}
-	}
-}
-
-// ensure subscribes on l unless that was done before.
-func (h *Hub) ensure(ctx context.Context, l *link, filter string) error {
-	select {
-	case l.subscribing <- struct{}{}:
-		defer func() { <-l.subscribing }()
-	case <-l.lost:
-		return errLost
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if l.subscribed[filter] {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
-	if err := l.subscribe(ctx, filter); err != nil {
-		return err
-	}
-	l.subscribed[filter] = true
-	return nil
-}
-
-// want subscribes now and on every connection to come. It returns once the hub has granted it.
-func (h *Hub) want(ctx context.Context, filter string) error {
-	for range maxResends {
-		l, err := h.acquire(ctx)
-		if err != nil {
-			return err
-		}
-		h.in.mu.Lock()
-		h.in.filters[filter] = true
-		h.in.mu.Unlock()
-		err = h.ensure(ctx, l, filter)
-		l.users.Done()
-		switch {
-		case err == nil:
-			return nil
-		case !errors.Is(err, errLost):
-			h.in.mu.Lock()
-			delete(h.in.filters, filter)
-			h.in.mu.Unlock()
-			return err
-		}
-	}
-	return fmt.Errorf("%w %d times while it was under way", errLost, maxResends)
-}
-
-// wanted lists what a new connection has to subscribe to.
-func (h *Hub) wanted() []string {
-	h.in.mu.Lock()
-	defer h.in.mu.Unlock()
-	return slices.Sorted(maps.Keys(h.in.filters))
-}
-
-// renewSubscriptions runs beside each new connection. One on which they cannot be had is given up.
-func (h *Hub) renewSubscriptions(l *link, filters []string) {
-	for _, f := range filters {
-		err := h.ensure(h.ctx, l, f)
-		switch {
-		case err == nil:
-		case errors.Is(err, errProtocol): // refused for good
-			h.cfg.Log.Error("subscription not renewed", "device", h.cfg.clientID(), "cause", err)
-		case errors.Is(err, errLost) || h.ctx.Err() != nil:
-			return
-		default:
-			l.conn.abort(fmt.Errorf("subscription to %s not renewed: %w", f, err))
-			return
-		}
-	}
-	if slices.Contains(filters, desiredTopic+"#") {
+// linked runs beside each new connection, once its subscriptions are renewed.
+func (h *Hub) linked(l *session.Link) {
+	if h.session.Wants(desiredTopic + "#") {
 		h.push(change{link: l, sync: true})
 	}
-}
-
-// waitOr waits for d by the hub's timing, or for the end of l or of the hub, and reports which.
-func (h *Hub) waitOr(l *link, d time.Duration) bool {
-	select {
-	case <-h.cfg.Timing.After(d):
-		return true
-	case <-l.lost:
-	case <-h.ctx.Done():
-	}
-	return false
 }
 
 // property is one member of a property bag or of a topic's query.

@@ -165,7 +165,7 @@ func TestSubscriptionRefused(t *testing.T) {
 		for range 2 { // a refused handler is not set
 			got := wait(none(func() error { return h.OnMessage(t.Context(), handler) }))
 			p.send("\x90\x03" + p.packet()[2:4] + "\x80")
-			require.EqualError(t, (<-got).err, "azure: cloud-to-device messages: azure: unexpected answer: "+
+			require.EqualError(t, (<-got).err, "azure: cloud-to-device messages: "+
 				"subscription to devices/dev-01/messages/devicebound/# refused with 0x80")
 		}
 		got := wait(none(func() error { return h.OnMessage(t.Context(), handler) }))

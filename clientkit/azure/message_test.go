@@ -90,7 +90,7 @@ func TestBackoff(t *testing.T) {
 	for n, want := range map[int]time.Duration{
 		1: time.Second, 2: 2 * time.Second, 6: 32 * time.Second, 7: time.Minute, 1000: time.Minute,
 	} {
-		require.Equal(t, want/2, low.backoff(n))
-		require.InDelta(t, want.Seconds(), high.backoff(n).Seconds(), 0.05)
+		require.Equal(t, want/2, low.Backoff(n))
+		require.InDelta(t, want.Seconds(), high.Backoff(n).Seconds(), 0.05)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/fakecloud/fakecloud/clientkit/internal/session"
 )
 
 // AnyMethod, as the name in HandleMethod, stands for all methods without a handler of their own.
@@ -38,7 +40,7 @@ func (h *Hub) HandleMethod(ctx context.Context, name string, handle MethodHandle
 	before := h.in.handlers[name]
 	h.in.handlers[name] = handle
 	h.in.mu.Unlock()
-	err := h.want(ctx, methodTopic+"#")
+	err := h.session.Want(ctx, methodTopic+"#")
 	if err == nil {
 		return nil
 	}
@@ -53,11 +55,11 @@ func (h *Hub) HandleMethod(ctx context.Context, name string, handle MethodHandle
 }
 
 // methodCalled starts the handler of a call, $iothub/methods/POST/{name}/?$rid={rid}.
-func (h *Hub) methodCalled(a arrival) {
-	name, text, ok := strings.Cut(strings.TrimPrefix(a.topic, methodTopic), "/?")
+func (h *Hub) methodCalled(a session.Arrival) {
+	name, text, ok := strings.Cut(strings.TrimPrefix(a.Topic, methodTopic), "/?")
 	rid := query(text, "$rid")
 	if !ok || rid == "" {
-		h.cfg.Log.Warn("not a call of a method", "device", h.cfg.clientID(), "topic", a.topic)
+		h.cfg.Log.Warn("not a call of a method", "device", h.cfg.clientID(), "topic", a.Topic)
 		return
 	}
 	h.in.mu.Lock()
@@ -78,34 +80,34 @@ func (h *Hub) methodCalled(a arrival) {
 	}
 	run := func() {
 		defer func() { <-h.in.calls }()
-		h.runMethod(a.link, rid, MethodCall{Name: name, Payload: a.payload}, handle)
+		h.runMethod(a.Link, rid, MethodCall{Name: name, Payload: a.Payload}, handle)
 	}
-	if !h.spawn(run) {
+	if !h.session.Spawn(run) {
 		<-h.in.calls
 	}
 }
 
-func (h *Hub) runMethod(l *link, rid string, call MethodCall, handle MethodHandler) {
-	if !h.hold(l) {
+func (h *Hub) runMethod(l *session.Link, rid string, call MethodCall, handle MethodHandler) {
+	if !h.session.Hold(l) {
 		return
 	}
 	status, payload := 501, json.RawMessage(nil)
 	if handle != nil {
-		status, payload = handle(h.ctx, call)
+		status, payload = handle(h.session.Context(), call)
 		if err := checkAnswer(payload); err != nil {
 			h.cfg.Log.Error("method's answer cannot be sent", "device", h.cfg.clientID(), "method", call.Name, "cause", err)
 			status, payload = 500, nil
 		}
 	}
 	topic := methodAnswers + strconv.Itoa(status) + "/?$rid=" + rid
-	ctx, cancel := context.WithTimeout(h.hard, answerTimeout)
+	ctx, cancel := context.WithTimeout(h.session.Hard(), answerTimeout)
 	defer cancel()
-	err := l.publish(ctx, topic, payload)
-	l.users.Done()
-	if errors.Is(err, errLost) { // the caller waits for the device, not for the connection
-		if l, err = h.acquire(h.ctx); err == nil {
-			err = l.publish(ctx, topic, payload)
-			l.users.Done()
+	err := l.Publish(ctx, topic, payload)
+	l.Release()
+	if errors.Is(err, session.ErrLost) { // the caller waits for the device, not for the connection
+		if l, err = h.session.Acquire(h.session.Context()); err == nil {
+			err = l.Publish(ctx, topic, payload)
+			l.Release()
 		}
 	}
 	if err != nil {

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/fakecloud/fakecloud/clientkit/internal/session"
 )
 
 // DefaultProvisioningHost is the global endpoint of DPS; China has global.azure-devices-provisioning.cn.
@@ -85,7 +87,7 @@ func (c ProvisionConfig) withDefaults() (ProvisionConfig, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	c.Timing = c.Timing.withDefaults()
+	c.Timing = c.Timing.WithDefaults()
 	switch {
 	case c.IDScope == "" || strings.ContainsAny(c.IDScope, "/ "):
 		return c, fmt.Errorf("azure: ID scope is %q, expected a form like 0ne00A1B2C3", c.IDScope)
@@ -122,14 +124,14 @@ func Provision(ctx context.Context, cfg ProvisionConfig) (Assignment, error) {
 		case err == nil:
 			return a, nil
 		case ctx.Err() != nil:
-			return a, fmt.Errorf("azure: provisioning: %w", outOfTime(ctx, p.failure(err)))
+			return a, fmt.Errorf("azure: provisioning: %w", session.OutOfTime(ctx, p.failure(err)))
 		case isFinal(err):
 			return a, err
 		}
-		delay := cfg.Timing.backoff(n)
+		delay := cfg.Timing.Backoff(n)
 		cfg.Log.Info("provisioning attempt failed", "cause", err, "retry_in", delay)
-		if cfg.Timing.wait(ctx, delay) != nil {
-			return a, fmt.Errorf("azure: provisioning: %w", outOfTime(ctx, p.failure(err)))
+		if cfg.Timing.Wait(ctx, delay) != nil {
+			return a, fmt.Errorf("azure: provisioning: %w", session.OutOfTime(ctx, p.failure(err)))
 		}
 	}
 }
@@ -154,12 +156,12 @@ func (p *provisioning) failure(err error) error {
 // attempt runs the registration over one connection.
 func (p *provisioning) attempt(ctx context.Context) (Assignment, error) {
 	answers := make(chan answer, 16)
-	l, err := connect(ctx, p.linkConfig(answers))
+	l, err := session.Connect(ctx, p.linkConfig(answers))
 	if err != nil {
 		return Assignment{}, err
 	}
-	defer l.close()
-	if err := l.subscribe(ctx, answerFilter); err != nil {
+	defer l.Close()
+	if err := l.Subscribe(ctx, answerFilter); err != nil {
 		return Assignment{}, err
 	}
 	for failed := 0; ; {
@@ -177,49 +179,52 @@ func (p *provisioning) attempt(ctx context.Context) (Assignment, error) {
 			failed++
 			p.last = err
 			if pause == 0 {
-				pause = p.cfg.Timing.backoff(failed)
+				pause = p.cfg.Timing.Backoff(failed)
 			}
 			p.cfg.Log.Info("DPS asks to try again", "cause", err, "retry_in", pause)
 		}
 		if done != nil {
 			return *done, nil
 		}
-		if err := p.cfg.Timing.wait(ctx, pause); err != nil {
+		if err := p.cfg.Timing.Wait(ctx, pause); err != nil {
 			return Assignment{}, err
 		}
 	}
 }
 
-func (p *provisioning) linkConfig(answers chan<- answer) linkConfig {
+func (p *provisioning) linkConfig(answers chan<- answer) session.LinkConfig {
 	c := p.cfg
 	resource := c.IDScope + "/registrations/" + c.RegistrationID
-	return linkConfig{
-		host: c.Host, address: hostPort(c.Host, c.Port), tls: c.Credential.tlsConfig(c.TLS, c.Host), dial: c.Dial,
-		clientID:     c.RegistrationID,
-		username:     resource + "/api-version=" + c.APIVersion, // no ? here, unlike IoT Hub
-		password:     c.Credential.password(resource, c.Timing.Now().Add(provisionTokenLife), "registration"),
-		cleanSession: true,
-		keepAlive:    provisionKeepAlive,
-		trace:        c.Trace,
-		running:      &p.running,
-		onPublish: func(in arrival) {
-			in.ack() // Paho's own comes after the handler: a DISCONNECT could overtake it
-			a, err := parseAnswer(in.topic, in.payload)
+	return session.LinkConfig{
+		Prefix: "azure", Address: hostPort(c.Host, c.Port), TLS: c.Credential.tlsConfig(c.TLS, c.Host), Dial: c.Dial,
+		Login: session.Login{
+			ClientID: c.RegistrationID,
+			Username: resource + "/api-version=" + c.APIVersion, // no ? here, unlike IoT Hub
+			Password: c.Credential.password(resource, c.Timing.Now().Add(provisionTokenLife), "registration"),
+		},
+		Clean:     true,
+		KeepAlive: provisionKeepAlive,
+		Refused:   func(code byte) error { return &ConnectError{Host: c.Host, ReturnCode: code} },
+		Trace:     c.Trace,
+		Running:   &p.running,
+		OnPublish: func(in session.Arrival) {
+			in.Ack() // Paho's own comes after the handler: a DISCONNECT could overtake it
+			a, err := parseAnswer(in.Topic, in.Payload)
 			if err != nil {
-				c.Log.Warn("not an answer of DPS", "topic", in.topic, "cause", err)
+				c.Log.Warn("not an answer of DPS", "topic", in.Topic, "cause", err)
 				return
 			}
 			select {
 			case answers <- a:
 			default:
-				c.Log.Warn("more answers than requests", "topic", in.topic)
+				c.Log.Warn("more answers than requests", "topic", in.Topic)
 			}
 		},
 	}
 }
 
 // request registers, or polls when the registration runs already, and waits for the answer.
-func (p *provisioning) request(ctx context.Context, l *link, answers <-chan answer) (answer, error) {
+func (p *provisioning) request(ctx context.Context, l *session.Link, answers <-chan answer) (answer, error) {
 	p.rid++
 	rid := strconv.Itoa(p.rid)
 	topic, body := registerTopic+rid, []byte(nil)
@@ -231,7 +236,7 @@ func (p *provisioning) request(ctx context.Context, l *link, answers <-chan answ
 			return answer{}, err
 		}
 	}
-	if err := l.publish(ctx, topic, body); err != nil {
+	if err := l.Publish(ctx, topic, body); err != nil {
 		return answer{}, err
 	}
 	late := p.cfg.Timing.After(answerTimeout)
@@ -241,8 +246,8 @@ func (p *provisioning) request(ctx context.Context, l *link, answers <-chan answ
 			if a.rid == rid {
 				return a, nil
 			}
-		case <-l.lost:
-			return answer{}, fmt.Errorf("azure: waiting for the answer of DPS: %w: %w", errLost, l.cause)
+		case <-l.Lost():
+			return answer{}, fmt.Errorf("azure: waiting for the answer of DPS: %w: %w", session.ErrLost, l.Cause())
 		case <-late:
 			return answer{}, fmt.Errorf("azure: no answer of DPS within %s", answerTimeout)
 		case <-ctx.Done():

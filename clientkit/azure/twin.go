@@ -4,11 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/fakecloud/fakecloud/clientkit/internal/session"
 )
 
 // Twin is a device's or module's view of its twin. Each part is a JSON object as the hub sent it, with its
@@ -84,31 +85,26 @@ func (h *Hub) UpdateReported(ctx context.Context, patch any) (version int64, err
 
 // ask sends a twin request on the connection there is, or on the next ones.
 func (h *Hub) ask(ctx context.Context, topic string, body []byte) (twinAnswer, error) {
-	for range maxResends {
-		l, err := h.acquire(ctx)
-		if err != nil {
-			return twinAnswer{}, fmt.Errorf("azure: twin request not sent: %w", err)
-		}
-		a, err := h.askOn(ctx, l, topic, body)
-		l.users.Done()
-		switch {
-		case err == nil && a.status >= http.StatusMultipleChoices:
-			return twinAnswer{}, twinRefused(a)
-		case err == nil:
-			return a, nil
-		case !errors.Is(err, errLost):
-			return twinAnswer{}, fmt.Errorf("azure: twin request not answered: %w", err)
-		}
+	var a twinAnswer
+	err := h.session.Again(ctx, "twin request not sent", "twin request not answered", func(l *session.Link) (err error) {
+		a, err = h.askOn(ctx, l, topic, body)
+		return err
+	})
+	switch {
+	case err != nil:
+		return twinAnswer{}, err
+	case a.status >= http.StatusMultipleChoices:
+		return twinAnswer{}, twinRefused(a)
 	}
-	return twinAnswer{}, fmt.Errorf("azure: twin request not answered: %w %d times while it was under way", errLost, maxResends)
+	return a, nil
 }
 
 // errNoAnswer ends a twin request that the hub leaves without an answer.
 var errNoAnswer = fmt.Errorf("no answer within %s", answerTimeout)
 
 // askOn sends a twin request on l, which the caller holds.
-func (h *Hub) askOn(ctx context.Context, l *link, topic string, body []byte) (twinAnswer, error) {
-	if err := h.ensure(ctx, l, twinAnswers+"#"); err != nil {
+func (h *Hub) askOn(ctx context.Context, l *session.Link, topic string, body []byte) (twinAnswer, error) {
+	if err := h.session.Ensure(ctx, l, twinAnswers+"#"); err != nil {
 		return twinAnswer{}, err
 	}
 	answered := make(chan twinAnswer, 1)
@@ -122,14 +118,14 @@ func (h *Hub) askOn(ctx context.Context, l *link, topic string, body []byte) (tw
 		delete(h.in.answers, rid)
 		h.in.mu.Unlock()
 	}()
-	if err := l.publish(ctx, topic+rid, body); err != nil {
+	if err := l.Publish(ctx, topic+rid, body); err != nil {
 		return twinAnswer{}, err
 	}
 	select {
 	case a := <-answered:
 		return a, nil
-	case <-l.lost:
-		return twinAnswer{}, errLost
+	case <-l.Lost():
+		return twinAnswer{}, session.ErrLost
 	case <-ctx.Done():
 		return twinAnswer{}, ctx.Err()
 	case <-h.cfg.Timing.After(answerTimeout):
@@ -138,11 +134,11 @@ func (h *Hub) askOn(ctx context.Context, l *link, topic string, body []byte) (tw
 }
 
 // answered hands an answer to its request; one that nobody waits for is dropped.
-func (h *Hub) answered(a arrival) {
-	status, text, _ := strings.Cut(strings.TrimPrefix(a.topic, twinAnswers), "/?")
+func (h *Hub) answered(a session.Arrival) {
+	status, text, _ := strings.Cut(strings.TrimPrefix(a.Topic, twinAnswers), "/?")
 	code, err := strconv.Atoi(status)
 	if err != nil {
-		h.cfg.Log.Warn("not an answer to a twin request", "device", h.cfg.clientID(), "topic", a.topic)
+		h.cfg.Log.Warn("not an answer to a twin request", "device", h.cfg.clientID(), "topic", a.Topic)
 		return
 	}
 	version, _ := strconv.ParseInt(query(text, "$version"), 10, 64) // only a patch's answer has one
@@ -152,7 +148,7 @@ func (h *Hub) answered(a arrival) {
 	delete(h.in.answers, rid)
 	h.in.mu.Unlock()
 	if answered != nil {
-		answered <- twinAnswer{status: code, version: version, body: a.payload}
+		answered <- twinAnswer{status: code, version: version, body: a.Payload}
 	}
 }
 

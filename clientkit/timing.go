@@ -1,4 +1,4 @@
-package azure
+package clientkit
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 // Timing is where the kit takes time and chance from. The zero value is the real clock and a random
 // jitter; tests put in their own.
 type Timing struct {
-	// Now is the clock that dates SAS tokens.
+	// Now is the clock that dates tokens, stamps and messages.
 	Now func() time.Time
 	// After delivers once after d, as time.After does. It paces back-off, retry-after and token renewal.
 	After func(d time.Duration) <-chan time.Time
@@ -17,7 +17,8 @@ type Timing struct {
 	Jitter func() float64
 }
 
-func (t Timing) withDefaults() Timing {
+// WithDefaults returns t with what is missing filled in.
+func (t Timing) WithDefaults() Timing {
 	if t.Now == nil {
 		t.Now = time.Now
 	}
@@ -30,8 +31,8 @@ func (t Timing) withDefaults() Timing {
 	return t
 }
 
-// wait returns nil after d, or the context's end.
-func (t Timing) wait(ctx context.Context, d time.Duration) error {
+// Wait returns nil after d, or the context's end.
+func (t Timing) Wait(ctx context.Context, d time.Duration) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -43,15 +44,15 @@ func (t Timing) wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Back-off between attempts: 1 s, doubled each time, 1 minute at most, of which the upper half is left
+// Pauses between attempts: 1 s, doubled each time, 1 minute at most, of which the upper half is left
 // to chance so that a fleet does not come back in step.
 const (
 	backoffBase = time.Second
 	backoffMax  = time.Minute
 )
 
-// backoff returns the delay before the nth retry, counted from 1.
-func (t Timing) backoff(n int) time.Duration {
+// Backoff returns the delay before the nth retry, counted from 1.
+func (t Timing) Backoff(n int) time.Duration {
 	d := backoffMax
 	if n < 7 { // 1 s << 6 is beyond the maximum
 		d = min(backoffBase<<max(n-1, 0), backoffMax)
