@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -24,6 +25,7 @@ import (
 	"github.com/fakecloud/fakecloud/internal/hosts"
 	"github.com/fakecloud/fakecloud/internal/ids"
 	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/outbound"
 	"github.com/fakecloud/fakecloud/internal/pki"
 	"github.com/fakecloud/fakecloud/internal/rule"
 	"github.com/fakecloud/fakecloud/internal/store"
@@ -44,6 +46,7 @@ type Cloud struct {
 	kept    *store.Table[string] // what the instance remembers of itself
 	starts  uint64               // how often it has started, this time too
 	tail    *journalTail         // nil without a data directory
+	out     *outbound.Policy     // every call to somebody else's server
 	cores   platforms
 	servers [servers]*broker.Server
 	door    *door.Door
@@ -63,7 +66,7 @@ const (
 
 // Rules returns every rule that this version enforces.
 func Rules() *rule.Table {
-	return rule.NewTable(door.Rules, dps.Rules, iothub.Rules, service.Rules, mindsphere.Rules)
+	return rule.NewTable(door.Rules, outbound.Rules, dps.Rules, iothub.Rules, service.Rules, mindsphere.Rules)
 }
 
 // New runs an instance until Close. It has bound its ports and accepts when New returns. ctx bounds the
@@ -88,6 +91,9 @@ func Open(ctx context.Context, config Config) (*Cloud, error) {
 	first, err := world.Load(config.World, config.WorldFiles...)
 	if err != nil {
 		return nil, err
+	}
+	if c.out, err = outbound.New(outbound.Config{Allow: config.AllowOutbound}); err != nil {
+		return nil, fmt.Errorf("allow-outbound: %w", err)
 	}
 	if err := c.openState(); err != nil { // before all else that writes: it holds the directory's lock
 		return nil, err
@@ -196,6 +202,7 @@ func (c *Cloud) Close() error {
 		if c.tail != nil {
 			c.tail.close()
 		}
+		c.out.Close()
 		errs = append(errs, c.state.Close(), c.closePKI(ctx))
 		c.closed = errors.Join(errs...)
 	})

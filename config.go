@@ -43,6 +43,9 @@ type Config struct {
 	// inline YAML over them (`fakecloud world schema` has the form; `base: none` drops the default world).
 	WorldFiles []string
 	World      string
+	// AllowOutbound lists hosts, optionally with :port, that webhooks and forwarding may call besides loopback
+	// and the hosts that the world names.
+	AllowOutbound []string
 	// Log receives state changes (Info) and packets (Debug). Nil discards.
 	Log *slog.Logger
 	// KeyLog receives TLS secrets in NSS key log format, for packet captures.
@@ -68,6 +71,11 @@ func WithWorld(yaml string) Option {
 		}
 		c.World += yaml
 	}
+}
+
+// WithAllowOutbound lets webhooks and forwarding call further hosts ("name" or "name:port").
+func WithAllowOutbound(hosts ...string) Option {
+	return func(c *Config) { c.AllowOutbound = append(c.AllowOutbound, hosts...) }
 }
 
 // WithLogger passes a logger.

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/fakecloud/fakecloud"
+	"github.com/fakecloud/fakecloud/internal/outbound"
 	"github.com/fakecloud/fakecloud/internal/world"
 )
 
@@ -59,7 +60,7 @@ func (f *serveFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.serverCAKey, "server-ca-key", "", "its key")
 	fs.BoolVar(&f.rootUnconstrained, "root-unconstrained", false, "make a server root without name constraints")
 	fs.StringVar(&f.seed, "seed", "", "generated ids follow from this number (default random, printed)")
-	fs.StringArrayVar(&f.allowOutbound, "allow-outbound", nil, "host that webhooks may call (repeatable)")
+	fs.StringArrayVar(&f.allowOutbound, "allow-outbound", nil, "host, or host:port, that webhooks and forwarding may call besides loopback (repeatable)")
 	fs.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	fs.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&f.keylog, "keylog", "", "file for TLS secrets, for packet captures")
@@ -146,8 +147,8 @@ func (f *serveFlags) ports() (p fakecloud.Ports, admin int, err error) {
 	return p, admin, errors.Join(errs...)
 }
 
-// checkNames refuses what cannot be meant by an address to bind, a kind of key or a root of one's own. No name is looked up for
-// an address: what it would bind to would depend on a name server.
+// checkNames refuses what cannot be meant by an address to bind, a kind of key, a root of one's own or a
+// host to call. No name is looked up for an address: what it would bind to would depend on a name server.
 func (f *serveFlags) checkNames() error {
 	for _, one := range [][2]string{{"bind", f.bind}, {"admin-bind", f.adminBind}} {
 		if one[1] == "" {
@@ -157,6 +158,11 @@ func (f *serveFlags) checkNames() error {
 			if _, err := netip.ParseAddr(text); err != nil {
 				return usagef("%s %q: it is an IP address of this machine, like 127.0.0.1, or 0.0.0.0 for all", f.origin(one[0]), one[1])
 			}
+		}
+	}
+	for _, host := range f.allowOutbound {
+		if _, err := outbound.ParseHost(host); err != nil {
+			return usagef("%s: %w", f.origin("allow-outbound"), err)
 		}
 	}
 	if (f.serverCA == "") != (f.serverCAKey == "") {
@@ -174,6 +180,7 @@ func (f *serveFlags) build(inline string) (c fakecloud.Config, admin int, err er
 	c = fakecloud.Config{
 		DataDir: f.data, Advertise: f.advertise, ServerKey: f.serverKey, ServerCA: f.serverCA,
 		ServerCAKey: f.serverCAKey, RootUnconstrained: f.rootUnconstrained, WorldFiles: f.config, World: inline, Version: buildVersion(),
+		AllowOutbound: f.allowOutbound,
 	}
 	if f.ephemeral {
 		c.DataDir = ""

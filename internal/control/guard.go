@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+
+	"github.com/fakecloud/fakecloud/internal/outbound"
 )
 
 // The limits of a request's body in bytes.
@@ -25,7 +27,7 @@ const (
 // carry the token asked for, and whose body is of a size, depth and type that the calls can bear.
 func (a *api) guard(next http.Handler) http.Handler {
 	checks := []func(http.ResponseWriter, *http.Request) *problem{
-		a.checkLAN, a.checkHost, checkOrigin, a.checkToken, checkBody,
+		checkOutbound, a.checkLAN, a.checkHost, checkOrigin, a.checkToken, checkBody,
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -42,6 +44,14 @@ func (a *api) guard(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// checkOutbound refuses our own calls: whoever may set a webhook is not thereby the owner of this instance.
+func checkOutbound(_ http.ResponseWriter, r *http.Request) *problem {
+	if _, ours := r.Header[outbound.Header]; ours {
+		return refuse(http.StatusForbidden, "webhooks and forwarding may not call the admin API")
+	}
+	return nil
 }
 
 // checkLAN shows a client of the local network what it needs to get going, and nothing else.

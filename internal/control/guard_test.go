@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/fakecloud/fakecloud/internal/outbound"
 )
 
 func listen(t *testing.T) (net.Listener, *http.Client) {
@@ -48,6 +50,19 @@ func TestHosts(t *testing.T) {
 			require.NotContains(t, a.body, host)
 		}
 	}
+}
+
+// Whoever can set a webhook through a cloud's API must not reach the admin API with it.
+func TestOwnCallsAreRefused(t *testing.T) {
+	t.Parallel()
+	in := start(t, Options{})
+	p, err := outbound.New(outbound.Config{})
+	require.NoError(t, err)
+	defer p.Close()
+	status, answer, err := p.Call(t.Context(), in.url+"/api/v1/reset", []byte("{}"))
+	require.NoError(t, err)
+	require.Equal(t, http.StatusForbidden, status)
+	require.Contains(t, string(answer), "may not call the admin API")
 }
 
 func TestOrigins(t *testing.T) {

@@ -29,7 +29,7 @@ type Serve struct {
 	LogFormat         string   `yaml:"log-format" enum:"text json" doc:"default text"`
 	LogLevel          string   `yaml:"log-level" enum:"debug info warn error" doc:"default info"`
 	KeyLog            string   `yaml:"keylog" doc:"file for TLS secrets, for Wireshark"`
-	AllowOutbound     []string `yaml:"allow-outbound" doc:"hosts that webhooks may call"`
+	AllowOutbound     []string `yaml:"allow-outbound" doc:"hosts, or host:port, that webhooks and forwarding may call besides loopback"`
 	AdminToken        string   `yaml:"admin-token" world:"secret" doc:"bearer token of the admin API"`
 	ViewerToken       string   `yaml:"viewer-token" world:"secret" doc:"read-only bearer token of the admin API"`
 }
