@@ -11,6 +11,7 @@ import (
 var families = []struct{ prefix, title string }{
 	{"DOOR", "The door: ports, first packets and routing"},
 	{"TLS", "The door: TLS"},
+	{"OUT", "Outbound calls"},
 	{"DPS", "Azure Device Provisioning Service"},
 	{"HUB", "Azure IoT Hub, the device's side"},
 	{"SVC", "Azure IoT Hub, the service's side"},
