@@ -7,6 +7,7 @@ func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.serveCommand(),
 		a.demoCommand(),
+		a.runCommand(),
 		a.deviceCommand(),
 		a.eventsCommand(),
 		a.explainCommand(),

@@ -16,6 +16,9 @@ import (
 // targets are what `env` and `trust` know to write for.
 var targets = []string{"python", "node", "java", "dotnet", "c", "az", "mosquitto", "github"}
 
+// defaultRegistrationID is the device that DPS variables are for where nobody names one.
+const defaultRegistrationID = "device-001"
+
 // variable is one environment variable with what it is for.
 type variable struct{ name, value, note string }
 
@@ -49,7 +52,7 @@ root. By default everything goes to the instance's address, with no name resolut
 	f.register(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&f.device, "device", "", "hub device whose connection string is printed (default: demo-sas, or the first with a key)")
-	flags.StringVar(&f.id, "registration-id", "device-001", "registration id for DPS; its key is derived from the first group with a key")
+	flags.StringVar(&f.id, "registration-id", defaultRegistrationID, "registration id for DPS; its key is derived from the first group with a key")
 	flags.BoolVar(&f.vendorNames, "vendor-names", false, "use the vendors' names instead of the address")
 	return cmd
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -34,7 +35,7 @@ func (a *app) explainCommand() *cobra.Command {
 			if last && text != "" {
 				return usagef("--last stands alone, without %s", "DEVICE, ADDRESS or error text")
 			}
-			return a.explain(cmd, text, last, as)
+			return a.explain(cmd.Context(), text, last, as)
 		},
 	}
 	cmd.Flags().BoolVar(&last, "last", false, "the newest refusal of any device")
@@ -42,7 +43,7 @@ func (a *app) explainCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) explain(cmd *cobra.Command, text string, last bool, as string) error {
+func (a *app) explain(ctx context.Context, text string, last bool, as string) error {
 	query := url.Values{}
 	if last {
 		query.Set("last", "true")
@@ -55,7 +56,7 @@ func (a *app) explain(cmd *cobra.Command, text string, last bool, as string) err
 			}
 		}
 	}
-	body, err := a.adminBytes(cmd.Context(), adminRequest{Path: "/api/v1/explain", Query: query, Accept: "application/json"})
+	body, err := a.adminBytes(ctx, adminRequest{Path: "/api/v1/explain", Query: query, Accept: "application/json"})
 	if err != nil {
 		return err
 	}

@@ -45,67 +45,111 @@ func (a *app) serveCommand() *cobra.Command {
 }
 
 func (a *app) serve(cmd *cobra.Command, f *serveFlags) error {
-	ctx := cmd.Context()
+	i, err := a.open(cmd, f)
+	if err != nil {
+		return err
+	}
+	forget, err := noteAdmin(i.plane, f.adminURL)
+	if err != nil {
+		i.log.Warn("client commands will not find this instance by its data directory", "cause", err)
+	}
+	a.announce(i.plane, f)
+	debug.FreeOSMemory() // what starting has used and idling does not need
+	<-cmd.Context().Done()
+	i.log.Info("stopping")
+	forget()
+	return i.close()
+}
+
+// served is a running cloud with its admin API.
+type served struct {
+	cloud  *fakecloud.Cloud
+	plane  *plane.Plane
+	server *control.Server
+	log    *slog.Logger
+	keylog io.Closer // nil without --keylog
+}
+
+// open starts a cloud as flags, environment and world say, and its admin API beside it.
+func (a *app) open(cmd *cobra.Command, f *serveFlags) (*served, error) {
+	config, adminPort, err := a.configure(cmd, f)
+	if err != nil {
+		return nil, err
+	}
+	return a.openWith(cmd.Context(), f, config, adminPort)
+}
+
+// configure reads flags, environment and world.
+func (a *app) configure(cmd *cobra.Command, f *serveFlags) (config fakecloud.Config, adminPort int, err error) {
 	inline := a.env("FAKECLOUD_WORLD")
 	w, err := world.Load(inline, f.config...)
 	if err != nil {
-		return usagef("%w", err)
+		return config, 0, usagef("%w", err)
 	}
 	if err := f.resolve(cmd, a.env, w); err != nil {
-		return err
+		return config, 0, err
 	}
-	config, adminPort, err := f.build(inline)
-	if err != nil {
-		return err
+	if config, adminPort, err = f.build(inline); err != nil {
+		return config, 0, err
 	}
-	log, err := f.logger(a.err)
-	if err != nil {
-		return err
-	}
-	config.Log = log
+	config.Log, err = f.logger(a.err)
+	return config, adminPort, err
+}
+
+func (a *app) openWith(ctx context.Context, f *serveFlags, config fakecloud.Config, adminPort int) (*served, error) {
+	i := &served{log: config.Log}
 	if f.keylog != "" {
 		file, err := os.OpenFile(f.keylog, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 		if err != nil {
-			return usagef("%s: %w", f.origin("keylog"), err)
+			return nil, usagef("%s: %w", f.origin("keylog"), err)
 		}
-		defer file.Close()
-		config.KeyLog = file
+		config.KeyLog, i.keylog = file, file
 	}
-	cloud, err := fakecloud.Open(ctx, config)
+	var err error
+	i.cloud, err = fakecloud.Open(ctx, config)
+	if err == nil {
+		err = i.control(f, adminPort)
+	}
 	switch {
 	case errors.Is(err, pki.ErrRequest) || errors.Is(err, pki.ErrNotPermitted):
-		return usagef("%w", err)
+		return nil, errors.Join(usagef("%w", err), i.close())
 	case err != nil:
-		return err
+		return nil, errors.Join(err, i.close())
 	}
-	return errors.Join(a.control(ctx, cloud, f, adminPort, log), cloud.Close())
+	return i, nil
 }
 
-// control serves the admin API beside the running cloud until ctx ends.
-func (a *app) control(ctx context.Context, cloud *fakecloud.Cloud, f *serveFlags, port int, log *slog.Logger) error {
-	p := cloud.Plane()
+// control serves the admin API beside the running cloud.
+func (i *served) control(f *serveFlags, port int) error {
+	i.plane = i.cloud.Plane()
 	listeners, err := f.adminListeners(port)
 	if err != nil {
 		return err
 	}
 	if len(listeners) > 0 {
-		p.Ports.Admin = listeners[0].Addr().(*net.TCPAddr).Port
+		i.plane.Ports.Admin = listeners[0].Addr().(*net.TCPAddr).Port
 		f.adminURL = urlOf(listeners[0].Addr().(*net.TCPAddr))
 	}
-	options := control.Options{AdminToken: f.adminToken, ViewerToken: f.viewerToken, Advertised: f.advertise, LAN: f.lan, Log: log}
-	server := control.Serve(control.New(p, options), log, listeners...)
-	forget, err := noteAdmin(p, f.adminURL)
-	if err != nil {
-		log.Warn("client commands will not find this instance by its data directory", "cause", err)
+	options := control.Options{AdminToken: f.adminToken, ViewerToken: f.viewerToken, Advertised: f.advertise, LAN: f.lan, Log: i.log}
+	i.server = control.Serve(control.New(i.plane, options), i.log, listeners...)
+	return nil
+}
+
+// close stops what has been started, within stopTimeout.
+func (i *served) close() error {
+	var errs []error
+	if i.server != nil {
+		stop, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		defer cancel()
+		errs = append(errs, i.server.Close(stop))
 	}
-	a.announce(p, f)
-	debug.FreeOSMemory() // what starting has used and idling does not need
-	<-ctx.Done()
-	log.Info("stopping")
-	forget()
-	stop, cancel := context.WithTimeout(context.Background(), stopTimeout)
-	defer cancel()
-	return server.Close(stop)
+	if i.cloud != nil {
+		errs = append(errs, i.cloud.Close())
+	}
+	if i.keylog != nil {
+		errs = append(errs, i.keylog.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // adminListeners binds the admin port: on loopback unless told otherwise, with --lan on all addresses.
