@@ -43,13 +43,24 @@ type adminError struct {
 		Message  string `json:"message"`
 		Location string `json:"location"`
 	} `json:"errors"`
-	Body []byte `json:"-"` // the whole answer, for its extensions
+	Rule     string   `json:"rule"` // of a platform's refusal, with the three that follow
+	Seen     string   `json:"seen"`
+	Expected string   `json:"expected"`
+	Fix      string   `json:"fix"`
+	Closest  []string `json:"closest"`
+	Body     []byte   `json:"-"` // the whole answer, for its further extensions
 }
 
 func (e *adminError) Error() string {
 	text := e.Detail
 	if text == "" {
 		text = e.Title
+	}
+	if len(e.Closest) > 0 {
+		text += "; did you mean " + strings.Join(e.Closest, " or ") + "?"
+	}
+	if e.Rule != "" {
+		text += fmt.Sprintf("\n  rule      %s\n  seen      %s\n  expected  %s\n  fix       %s", e.Rule, e.Seen, e.Expected, e.Fix)
 	}
 	for _, d := range e.Errors {
 		text += "; " + d.Message

@@ -14,6 +14,7 @@ func (a *app) commands() []*cobra.Command {
 		a.rulesCommand(),
 		a.pkiCommand(),
 		a.devicesCommand(),
+		a.hubCommand(),
 		a.clockCommand(),
 		a.faultCommand(),
 		a.addCommand(),

@@ -53,7 +53,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 // and files then, as this process reads others.
 func refusedValues(err error) bool {
 	var refusal *adminError
-	return errors.As(err, &refusal) && (refusal.Status == http.StatusBadRequest || refusal.Status == http.StatusUnprocessableEntity)
+	return errors.As(err, &refusal) && refusal.Rule == "" && (refusal.Status == http.StatusBadRequest || refusal.Status == http.StatusUnprocessableEntity)
 }
 
 // exitCode ends the process silently with a code, for commands that have said everything already.

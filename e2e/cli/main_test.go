@@ -54,6 +54,7 @@ func TestScripts(t *testing.T) {
 			"capture":  capture,
 			"mode":     mode,
 			"taken":    taken,
+			"device":   device,
 		},
 	})
 }

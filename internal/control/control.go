@@ -49,6 +49,7 @@ func New(p *plane.Plane, opt Options) http.Handler {
 	a.certificates()
 	a.events()
 	a.devices()
+	a.hubs()
 	a.explain()
 	a.rules()
 	a.world()

@@ -7,6 +7,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/rule"
 )
 
 // problem is an error answer: problem details (RFC 9457) with the extensions below.
@@ -21,6 +22,10 @@ type problem struct {
 	NearMisses []nearMiss      `json:"nearMisses,omitempty"` // events that differ in one point only
 	Refused    []journal.Event `json:"refused,omitempty"`    // refusals while it waited
 	Closest    []string        `json:"closest,omitempty"`    // known names like the one asked for
+	Rule       rule.ID         `json:"rule,omitempty"`       // of a platform's refusal, as in the journal; with it:
+	Seen       string          `json:"seen,omitempty"`
+	Expected   string          `json:"expected,omitempty"`
+	Fix        string          `json:"fix,omitempty"`
 }
 
 func refuse(status int, detail string) *problem {

@@ -24,6 +24,7 @@ type Plane struct {
 	Faults    *fault.Set
 	PKI       *pki.Authority
 	Devices   Devices
+	Hubs      Hubs
 	World     World
 	Ports     Ports
 	Addresses []string // names and addresses a client may dial, beside the vendors' names
