@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/fakecloud/fakecloud/emulators/dps"
+	"github.com/fakecloud/fakecloud/emulators/iotda"
 	"github.com/fakecloud/fakecloud/emulators/iothub"
 	"github.com/fakecloud/fakecloud/emulators/mindsphere"
 	"github.com/fakecloud/fakecloud/internal/pki"
@@ -16,6 +17,7 @@ type platforms struct {
 	hub  *iothub.Service
 	dps  *dps.Service
 	mind *mindsphere.Service
+	iot  *iotda.Service
 	// gaps, where set, makes apply leave alone what exists.
 	gaps *gaps
 }
@@ -35,6 +37,11 @@ func (p platforms) apply(w *world.World, caPEM func(name string) ([]byte, error)
 	for _, t := range w.MindSphere.Tenants {
 		if err := p.applyTenant(t, caPEM); err != nil {
 			return fmt.Errorf("mindsphere.tenants[%s]: %w", t.Name, err)
+		}
+	}
+	for _, i := range w.IoTDA.Instances {
+		if err := p.applyIoTDA(i, caPEM); err != nil {
+			return fmt.Errorf("iotda.instances[%s]: %w", i.Name, err)
 		}
 	}
 	return nil

@@ -12,6 +12,8 @@ import (
 
 	"github.com/fakecloud/fakecloud/emulators/dps"
 	dpsmqtt "github.com/fakecloud/fakecloud/emulators/dps/mqtt"
+	"github.com/fakecloud/fakecloud/emulators/iotda"
+	iotmqtt "github.com/fakecloud/fakecloud/emulators/iotda/mqtt"
 	"github.com/fakecloud/fakecloud/emulators/iothub"
 	hubmqtt "github.com/fakecloud/fakecloud/emulators/iothub/mqtt"
 	"github.com/fakecloud/fakecloud/emulators/iothub/service"
@@ -61,12 +63,13 @@ const (
 	dpsServer = iota
 	hubServer
 	mindServer
+	iotServer
 	servers
 )
 
 // Rules returns every rule that this version enforces.
 func Rules() *rule.Table {
-	return rule.NewTable(door.Rules, outbound.Rules, dps.Rules, iothub.Rules, service.Rules, mindsphere.Rules)
+	return rule.NewTable(door.Rules, outbound.Rules, dps.Rules, iothub.Rules, service.Rules, mindsphere.Rules, iotda.Rules)
 }
 
 // New runs an instance until Close. It has bound its ports and accepts when New returns. ctx bounds the
@@ -147,7 +150,8 @@ func (c *Cloud) newCores(j *journal.Journal, state *store.Store, source *ids.Sou
 	registrar := dps.New(dps.Config{Clock: c.clock, IDs: source, Journal: j, Store: state,
 		Allocator: allocator{hub}, Log: c.config.Log, HandOver: c.handOver(), Faults: c.faults})
 	mind := mindsphere.New(mindsphere.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log})
-	return platforms{hub: hub, dps: registrar, mind: mind}
+	iot := iotda.New(iotda.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log})
+	return platforms{hub: hub, dps: registrar, mind: mind, iot: iot}
 }
 
 // listen starts the platforms' servers and opens the door in front of them.
@@ -169,10 +173,14 @@ func (c *Cloud) listen(lastConn uint64) error {
 	if err != nil {
 		return err
 	}
+	iotBroker, err := broker.New(iotmqtt.Config(c.cores.iot, base))
+	if err != nil {
+		return err
+	}
 	if err := c.state.Err(); err != nil { // of the heads' tables
 		return err
 	}
-	c.servers = [...]*broker.Server{dpsServer: dpsBroker, hubServer: hubBroker, mindServer: mindBroker}
+	c.servers = [...]*broker.Server{dpsServer: dpsBroker, hubServer: hubBroker, mindServer: mindBroker, iotServer: iotBroker}
 	c.door, err = door.Open(door.Config{
 		Bind: c.config.Bind, Ports: c.doorPorts(), Hosts: c.hosts, Advertise: c.config.Advertise,
 		Certificates: c.pki, Journal: c.journal, Log: c.config.Log, KeyLog: c.config.KeyLog, LastConn: lastConn,
@@ -180,6 +188,7 @@ func (c *Cloud) listen(lastConn uint64) error {
 			{Name: dps.Platform, Claim: c.claimDPS(registrar), MQTT: dpsBroker, HTTP: c.dpsHTTP(), WebSocket: anyPath},
 			{Name: iothub.Platform, Claim: c.claimHub, MQTT: hubBroker, HTTP: c.hubHTTP(), WebSocket: hubStreams},
 			{Name: mindsphere.Platform, Claim: c.claimMindSphere, MQTT: mindBroker, HTTP: mindrest.New(c.cores.mind, door.PeerOf, c.config.Log)},
+			c.iotdaPlatform(iotBroker),
 		},
 	})
 	return err
@@ -199,6 +208,7 @@ func (c *Cloud) Close() error {
 			errs = append(errs, s.Close(ctx))
 		}
 		errs = append(errs, c.door.Close(ctx))
+		c.cores.iot.Close()
 		if c.tail != nil {
 			c.tail.close()
 		}

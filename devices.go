@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/fakecloud/fakecloud/emulators/dps"
+	"github.com/fakecloud/fakecloud/emulators/iotda"
 	"github.com/fakecloud/fakecloud/emulators/iothub"
 	"github.com/fakecloud/fakecloud/emulators/mindsphere"
 	"github.com/fakecloud/fakecloud/internal/plane"
@@ -16,7 +17,7 @@ type registry struct{ cloud *Cloud }
 
 var _ plane.Devices = registry{}
 
-// List implements plane.Devices: hub devices with their modules, then DPS registrations.
+// List implements plane.Devices: hub devices with their modules, then DPS registrations, agents and IoTDA devices.
 func (r registry) List() []plane.Device {
 	var all []plane.Device
 	core := r.cloud.cores
@@ -38,7 +39,7 @@ func (r registry) List() []plane.Device {
 			all = append(all, agentDevice(r.cloud, a))
 		}
 	}
-	return all
+	return append(all, r.cloud.iotdaDevices()...)
 }
 
 func hubDevice(hub string, d iothub.Device) plane.Device {
@@ -88,6 +89,10 @@ func (r registry) Get(platform, endpoint, id string) (plane.Device, error) {
 		if a, ok := core.mind.Agent(id); ok && a.Tenant == endpoint {
 			return agentDevice(r.cloud, a), nil
 		}
+	case iotda.Platform:
+		if d, err := core.iot.Device(endpoint, id); err == nil {
+			return r.cloud.iotdaDevice(endpoint, d), nil
+		}
 	}
 	return plane.Device{}, plane.ErrNoDevice
 }
@@ -110,6 +115,10 @@ func (r registry) Delete(platform, endpoint, id string) error {
 		if core.mind.DeleteAgent(id) {
 			return nil
 		}
+	case iotda.Platform:
+		if core.iot.DeleteDevice(endpoint, id) == nil {
+			return nil
+		}
 	}
 	return plane.ErrNoDevice
 }
@@ -126,6 +135,8 @@ func (r registry) Disconnect(platform, endpoint, id string) error {
 		r.cloud.servers[dpsServer].Disconnect(endpoint, id, errAdminDisconnect)
 	case mindsphere.Platform:
 		r.cloud.servers[mindServer].Disconnect(endpoint, id, errAdminDisconnect)
+	case iotda.Platform:
+		r.cloud.servers[iotServer].Disconnect(endpoint, id, errAdminDisconnect)
 	}
 	return nil
 }

@@ -34,7 +34,10 @@ func (c *Cloud) exportWorld() (*world.World, error) {
 		}
 		w.Azure.DPS = append(w.Azure.DPS, instance)
 	}
-	w.MindSphere.Tenants, err = c.exportTenants(known)
+	if w.MindSphere.Tenants, err = c.exportTenants(known); err != nil {
+		return nil, err
+	}
+	w.IoTDA.Instances, err = c.exportIoTDA(known)
 	return w, err
 }
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/fakecloud/fakecloud/emulators/dps"
+	"github.com/fakecloud/fakecloud/emulators/iotda"
 	"github.com/fakecloud/fakecloud/emulators/iothub"
 	"github.com/fakecloud/fakecloud/emulators/mindsphere"
 	"github.com/fakecloud/fakecloud/internal/plane"
@@ -40,6 +41,9 @@ func (c *Cloud) endpoints() []plane.Endpoint {
 		all = append(all, plane.Endpoint{Platform: mindsphere.Platform, Name: t.Name, Hosts: tenantHosts(t),
 			Facts: map[string]string{"region": string(t.Region)}})
 	}
+	for _, i := range c.cores.iot.Instances() {
+		all = append(all, plane.Endpoint{Platform: iotda.Platform, Name: i.Name, Hosts: i.Hosts(), Facts: map[string]string{"projectId": i.ProjectID}})
+	}
 	return all
 }
 
@@ -67,7 +71,7 @@ func (c *Cloud) dialHost() string {
 // RootsPEM returns the certificate that clients are to trust.
 func (c *Cloud) RootsPEM() []byte { return c.pki.RootPEM() }
 
-// DialContext connects to the instance by a vendor's host name and port (8883 or 443), for clients that
+// DialContext connects to the instance by a vendor's host name and port (8883 or 443, of IoTDA 1883 too), for clients that
 // take a dial function and shall keep the vendors' names. Any other name or port is an error: nothing
 // leaves this machine.
 func (c *Cloud) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
@@ -81,6 +85,8 @@ func (c *Cloud) DialContext(ctx context.Context, network, address string) (net.C
 	bound := c.door.Ports()
 	var target int
 	switch {
+	case port == "1883" && c.hosts.Lookup(host).Platform == iotda.Platform:
+		target = bound.MQTT
 	case port == "8883":
 		target = bound.MQTTS
 	case port == "443" && len(bound.HTTPS) > 0:

@@ -108,7 +108,7 @@ func (c *Cloud) nameHosts() error {
 			return err
 		}
 	}
-	if err := c.nameTenants(); err != nil {
+	if err := errors.Join(c.nameTenants(), c.nameIoTDA()); err != nil {
 		return err
 	}
 	for _, i := range c.cores.dps.Instances() {

@@ -3,6 +3,7 @@ package fakecloud
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/fakecloud/fakecloud/emulators/dps"
 	"github.com/fakecloud/fakecloud/emulators/iothub"
@@ -104,6 +105,8 @@ func (wc worldControl) change(verb string, document []byte, replace bool) error 
 	}
 	if replace {
 		c.clear()
+	} else if err := c.cores.keepPlaces(change); err != nil {
+		return err
 	}
 	if err := c.cores.apply(change, c.caPEM); err != nil {
 		return err
@@ -117,7 +120,9 @@ func (wc worldControl) change(verb string, document []byte, replace bool) error 
 
 // rehearse applies w to cores that nobody sees.
 func (c *Cloud) rehearse(w *world.World) error {
-	return c.newCores(journal.New(c.clock, c.rules, journal.Options{}), store.New(), ids.New(c.seed)).apply(w, c.caPEM)
+	cores := c.newCores(journal.New(c.clock, c.rules, journal.Options{}), store.New(), ids.New(c.seed))
+	defer cores.iot.Close()
+	return cores.apply(w, c.caPEM)
 }
 
 // clear removes every instance with its connections.
@@ -129,6 +134,7 @@ func (c *Cloud) clear() {
 		}
 	}
 	c.clearTenants()
+	c.clearIoTDA()
 	for _, i := range c.cores.dps.Instances() {
 		c.hosts.Drop(dps.Platform, i.Name)
 		c.cores.dps.DeleteInstance(i.Name)
@@ -160,6 +166,15 @@ func restrict(whole, patch *world.World) *world.World {
 		for _, merged := range whole.MindSphere.Tenants {
 			if merged.Name == t.Name {
 				out.MindSphere.Tenants = append(out.MindSphere.Tenants, merged)
+			}
+		}
+	}
+	for _, i := range patch.IoTDA.Instances {
+		for _, merged := range whole.IoTDA.Instances {
+			if strings.EqualFold(merged.Name, i.Name) {
+				merged.Devices = named(merged.Devices, i.Devices, func(d world.IoTDADevice) string { return d.DeviceID })
+				merged.Products = named(merged.Products, i.Products, func(p world.Product) string { return p.ProductID })
+				out.IoTDA.Instances = append(out.IoTDA.Instances, merged)
 			}
 		}
 	}

@@ -27,6 +27,23 @@ azure:
       linkedHubs: [fakecloud-hub, second]
       pollLimit: true
       enrollments: [{registrationId: one, deviceId: other, attestation: {symmetricKey: {}}, provisioningStatus: disabled, reprovisionPolicy: {migrateDeviceData: false}}]
+iotda:
+  instances:
+    - name: plant
+      region: eu-west-101
+      stampTolerance: 2
+      scopes: [{id: scope1, secret: Z3JvdXBzZWNyZXQtMDE=}]
+      accessKeys: [{access: AK1, secret: SK1}]
+      spaces: [{id: space1, name: Plant}]
+      templates: [{id: t1, body: {parameters: {"iotda::certificate::common_name": {type: String}}, resources: {device: {node_id: {ref: "iotda::certificate::common_name"}, product_id: pump}}}}]
+      certificates: [{name: plant, ca: plant, space: space1, template: t1, verified: false}]
+      products: [{productId: pump, space: space1, services: [{serviceId: s, properties: [{name: a, dataType: int, min: 0, max: 9, step: 0.5}], commands: [{name: go, paras: [{name: x, dataType: int}]}], events: [{type: alarm}]}], topics: [{topic: x}]}]
+      devices:
+        - {deviceId: z_gate, productId: pump, secret: "12345678", secureAccess: true, frozen: true, tags: [{key: k, value: v}]}
+        - {deviceId: a_child, productId: pump, gatewayId: z_gate}
+        - {deviceId: pump_x, productId: pump, fingerprint: aabbccddeeff00112233445566778899aabbccdd}
+      policies: [{id: pol1, statements: [{effect: DENY, actions: ["iotda:devices:publish"], resources: ["topic:a/*"]}], devices: [pump_x]}]
+      forwarding: [{id: f1, resource: device.property, event: report, actions: [{id: a1, url: "http://127.0.0.1:9/x"}]}]
 `))
 	text, err := first.Plane().World.Current()
 	require.NoError(t, err)
@@ -46,6 +63,7 @@ func TestPatchWorldIsAllOrNothing(t *testing.T) {
 		"unknown key":    "azure: {hubs: [{name: x, colour: red}]}",
 		"unknown hub":    "azure: {dps: [{name: fakecloud-dps, linkedHubs: [nowhere]}]}",
 		"taken ID scope": "azure: {hubs: [{name: fresh}], dps: [{name: other, idScope: 0ne00FAKE01}]}",
+		"device again":   "iotda: {instances: [{name: fakecloud, products: [{productId: second}], devices: [{deviceId: demo_node1, productId: second}]}]}",
 	} {
 		require.Error(t, cloud.PatchWorld(t.Context(), document), name)
 		after, err := cloud.Plane().World.Current()

@@ -48,8 +48,8 @@ type RoutingAction struct {
 	Detail  json.RawMessage `json:"channel_detail,omitempty"` // {"http_forwarding":{"url":"…"}}
 }
 
-// channelHTTP is the channel that is served.
-const channelHTTP = "HTTP_FORWARDING"
+// ChannelHTTP is the channel that is served.
+const ChannelHTTP = "HTTP_FORWARDING"
 
 // Limits of data forwarding; our own.
 const (
@@ -57,7 +57,8 @@ const (
 	maxOutbox  = 1000 // notifications that wait for one address
 )
 
-func (a RoutingAction) url() string {
+// URL returns the address of a ChannelHTTP action.
+func (a RoutingAction) URL() string {
 	var detail struct {
 		HTTP struct {
 			URL string `json:"url"`
@@ -135,8 +136,8 @@ func (s *Service) PutRoutingAction(instance string, a RoutingAction) (RoutingAct
 		return a, err
 	}
 	a.AppID = r.AppID
-	if a.Channel == channelHTTP {
-		u, err := url.Parse(a.url())
+	if a.Channel == ChannelHTTP {
+		u, err := url.Parse(a.URL())
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 			return a, invalid(`channel_detail: {"http_forwarding":{"url":"https://…"}}`)
 		}
@@ -211,8 +212,8 @@ func (s *Service) forward(instance string, d Device, n Notification, body []byte
 		return
 	}
 	for _, a := range s.RoutingActions(instance) {
-		if slices.Contains(wanted, a.RuleID) && a.Channel == channelHTTP {
-			s.enqueue(a.url(), parcel{instance, d.DeviceID, body})
+		if slices.Contains(wanted, a.RuleID) && a.Channel == ChannelHTTP {
+			s.enqueue(a.URL(), parcel{instance, d.DeviceID, body})
 		}
 	}
 }

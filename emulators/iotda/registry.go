@@ -35,6 +35,8 @@ func (s *Service) PutInstance(i Instance) (Instance, error) {
 		return i, invalid("instance name %q: 1 to 64 letters, digits and -", clip(i.Name))
 	case i.ProjectID != "" && !projectID.MatchString(i.ProjectID):
 		return i, invalid("project id %q: 32 hexadecimal digits in lower case", clip(i.ProjectID))
+	case i.DefaultApp != "" && (len(i.DefaultApp) > maxDeviceID || !identifier.MatchString(i.DefaultApp)):
+		return i, invalid("default resource space %q: letters, digits, _ and -", clip(i.DefaultApp))
 	case i.StampTolerance != nil && (*i.StampTolerance < 0 || *i.StampTolerance > 24):
 		return i, invalid("stamp tolerance of %d hours: 0 to 24", *i.StampTolerance)
 	case i.CommandTimeout < 0:
@@ -52,7 +54,7 @@ func (s *Service) PutInstance(i Instance) (Instance, error) {
 	}
 	s.instances.Put(i.Name, i)
 	if !replaces {
-		id := s.ids.Hex(32)
+		id := orText(i.DefaultApp, s.ids.Hex(32))
 		s.apps.Put(key(i.Name, id), App{AppID: id, Name: "DefaultApp_" + i.Name, Default: true, Created: s.clock.Wall().UTC()})
 	}
 	return i, nil

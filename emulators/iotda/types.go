@@ -7,9 +7,10 @@ import (
 
 // Instance is one IoTDA instance. Only Name is required.
 type Instance struct {
-	Name      string // 1 to 64 letters, digits and -; the first label of its host names
-	Region    string // default cn-north-4
-	ProjectID string // 32 hexadecimal digits, generated when empty
+	Name       string // 1 to 64 letters, digits and -; the first label of its host names
+	Region     string // default cn-north-4
+	ProjectID  string // 32 hexadecimal digits, generated when empty
+	DefaultApp string // id of the resource space that a new instance starts with, generated when empty
 	// StampTolerance is how many hours a judged time stamp may lie beside the current one, 0 to 24; nil
 	// takes 1.
 	StampTolerance *int
@@ -283,16 +284,20 @@ type TemplateValue struct {
 	Ref     string
 }
 
+// templateRef is the second form of a TemplateValue.
+type templateRef struct {
+	Literal string `json:"literal,omitempty"`
+	Ref     string `json:"ref"`
+}
+
 // UnmarshalJSON reads both forms.
 func (v *TemplateValue) UnmarshalJSON(b []byte) error {
 	if len(b) > 0 && b[0] == '"' {
 		return json.Unmarshal(b, &v.Literal)
 	}
-	var ref struct {
-		Ref string `json:"ref"`
-	}
+	var ref templateRef
 	err := json.Unmarshal(b, &ref)
-	v.Ref = ref.Ref
+	*v = TemplateValue(ref)
 	return err
 }
 
@@ -301,7 +306,7 @@ func (v TemplateValue) MarshalJSON() ([]byte, error) {
 	if v.Ref == "" {
 		return json.Marshal(v.Literal)
 	}
-	return json.Marshal(map[string]string{"ref": v.Ref})
+	return json.Marshal(templateRef(v))
 }
 
 // Policy is a device policy for topics that do not start with $oc.

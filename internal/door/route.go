@@ -83,10 +83,26 @@ func serves(p *Platform, h *Hello) bool {
 	return p.MQTT != nil && (h.Port != MQTT || p.Plain)
 }
 
+// onlyPlain returns the platform that the plain MQTT port is for, which then refuses by itself what leads to
+// no platform; nil where there are several.
+func (t *table) onlyPlain() *Platform {
+	var only *Platform
+	for i := range t.platforms {
+		switch p := &t.platforms[i]; {
+		case p.Plain && only != nil:
+			return nil
+		case p.Plain:
+			only = p
+		}
+	}
+	return only
+}
+
 // ask goes through the platforms in the order of their registration.
 func ask(h *Hello, t *table) target {
 	var near []string
 	var elsewhere *Platform
+	other := false // a platform that is not on the plain port nearly claims the client
 	for i := range t.platforms {
 		p := &t.platforms[i]
 		if p.Claim == nil {
@@ -100,10 +116,14 @@ func ask(h *Hello, t *table) target {
 			elsewhere = p
 		case c.Near != "":
 			near = append(near, p.Name+": "+c.Near)
+			other = other || !p.Plain
 		}
 	}
 	if elsewhere != nil {
 		return target{refusal: wrongPort(h, elsewhere)}
+	}
+	if p := t.onlyPlain(); h.Port == MQTT && p != nil && !other {
+		return target{platform: p} // nobody else speaks there: its own refusal says most
 	}
 	return target{refusal: nobody(h, t, near)}
 }

@@ -117,7 +117,8 @@ func TestRoute(t *testing.T) {
 		"plain, iotda":               {Hello{Port: MQTT, ClientID: "p_n_0_0_2026010100"}, "iotda", "iotda", ""},
 		"plain, hub":                 {Hello{Port: MQTT, Username: "hub-a.azure-devices.net/d/"}, "", "", "DOOR-1/port"},
 		"plain by proxy, hub's name": {Hello{Port: MQTT, Name: "hub-a.azure-devices.net"}, "", "", "DOOR-1/port"},
-		"plain, nobody":              {Hello{Port: MQTT, ClientID: "x"}, "", "", "DOOR-1/nobody"},
+		"plain, nobody":              {Hello{Port: MQTT, ClientID: "x"}, "iotda", "", ""},
+		"plain, nearly the hub":      {Hello{Port: MQTT, Username: "hub-c.azure-devices.net/d/"}, "", "", "DOOR-1/nobody"},
 
 		// HTTPS.
 		"web, platform without HTTPS": {web("hub-a.azure-devices.net", "/devices/d"), "", "", "DOOR-5/platform"},

@@ -60,8 +60,19 @@ var checks = map[string]check{
 		says: "a host name without scheme, port and path, such as hub1.fakecloud.test"},
 	"wholeSeconds": {extra: checkWholeSeconds},
 	"key":          {extra: checkKey},
+	"base64":       {extra: checkBase64},
 	"thumbprint": {pattern: thumbprintPattern,
 		says: "40 (SHA-1) or 64 (SHA-256) hexadecimal digits", hint: thumbprintHint},
+	"hex32": {pattern: regexp.MustCompile(`^[0-9a-f]{32}$`), says: "32 hexadecimal digits in lower case"},
+	"iotdaId": {pattern: regexp.MustCompile(`^[A-Za-z0-9_-]+$`), max: 128,
+		says: "made of letters, digits, _ and -"},
+	"iotdaNode": {pattern: regexp.MustCompile(`^[A-Za-z0-9_-]+$`), max: 64,
+		says: "made of letters, digits, _ and -"},
+	"iotdaSecret": {pattern: regexp.MustCompile(`^[A-Za-z0-9_-]{8,32}$`), says: "8 to 32 letters, digits, _ and -"},
+	"dataType": {pattern: regexp.MustCompile(`^(int|long|decimal|string|DateTime|jsonObject|enum|boolean|string list)$`),
+		says: "one of int, long, decimal, string, DateTime, jsonObject, enum, boolean and string list"},
+	"decimal":      {pattern: regexp.MustCompile(`^[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$`), max: 64, says: "a number"},
+	"access":       {pattern: regexp.MustCompile(`^[RWE, ]+$`), max: 16, says: "R, W and E, such as RW"},
 	"certificates": {extra: checkCertificates},
 	"privateKey":   {extra: checkPrivateKey},
 }
@@ -98,6 +109,14 @@ func checkKey(text string) string {
 		return fmt.Sprintf("is not base64; a key is base64 of %d to %d bytes", minKey, maxKey)
 	case len(key) < minKey || len(key) > maxKey:
 		return fmt.Sprintf("is base64 of %s; a key has %d to %d", plural(len(key), "byte"), minKey, maxKey)
+	}
+	return ""
+}
+
+// checkBase64 never quotes the text: it may be a real secret.
+func checkBase64(text string) string {
+	if _, err := base64.StdEncoding.DecodeString(text); err != nil {
+		return "is not base64 in the standard alphabet"
 	}
 	return ""
 }

@@ -17,7 +17,6 @@ import (
 // notBuilt names keys of the world file that belong to platforms of later versions: refusing them is
 // better than taking them silently.
 var notBuilt = map[string]string{
-	"iotda":  "Huawei Cloud IoTDA is not built in this version; leave the key out",
 	"edge":   "the IoT Edge gateway is not built in this version; leave the key out",
 	"faults": "faults are not built in this version; leave the key out",
 }
@@ -31,6 +30,8 @@ func (r *reader) finish(v reflect.Value, path string) {
 	case *Certificate:
 		r.certificateText(&x.PEM, &x.File, path)
 	case *CACertificate:
+		r.certificateText(&x.PEM, &x.File, path)
+	case *IoTDACertificate:
 		r.certificateText(&x.PEM, &x.File, path)
 	case *CA:
 		r.certificateText(&x.PEM, &x.File, path)

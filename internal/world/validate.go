@@ -21,6 +21,7 @@ func Validate(w *World) error {
 	v.pki()
 	v.hubs()
 	v.dps()
+	v.iotda()
 	v.serve()
 	slices.SortStableFunc(v.problems, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))

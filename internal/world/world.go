@@ -12,6 +12,7 @@ type World struct {
 	Base       string     `yaml:"base" enum:"default none" doc:"what this file is laid over: the default world, or nothing; default is default"`
 	Azure      Azure      `yaml:"azure" doc:"Azure Device Provisioning Service and IoT Hub"`
 	MindSphere MindSphere `yaml:"mindsphere" doc:"Siemens MindSphere MindConnect MQTT"`
+	IoTDA      IoTDA      `yaml:"iotda" doc:"Huawei Cloud IoTDA"`
 	PKI        PKI        `yaml:"pki" doc:"certificate authorities that device certificates are issued from"`
 	Serve      Serve      `yaml:"serve" doc:"the flags of fakecloud serve by their names; a flag or FAKECLOUD_… variable wins"`
 

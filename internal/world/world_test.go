@@ -113,6 +113,54 @@ azure:
             - {moduleId: "null"}
         - {deviceId: 1e3, authentication: {type: certificateAuthority}}
     - {name: h2, host: H2.fakecloud.test}
+iotda:
+  instances:
+    - name: i1
+      region: eu-west-101
+      projectId: 0123456789abcdef0123456789abcdef
+      defaultSpace: space0
+      stampTolerance: 0
+      commandTimeout: 5s
+      bootstrapAddress: "10.0.0.5:8883"
+      strategies: [plant]
+      scopes: [{id: scope1, secret: Z3JvdXBzZWNyZXQtMDE=}, {id: scope2}]
+      accessKeys: [{access: AK1, secret: SK1}]
+      spaces: [{id: space1, name: Plant}]
+      templates:
+        - {id: t1, name: T, description: d, body: {parameters: {"iotda::certificate::common_name": {type: String}}, resources: {device: {node_id: {ref: "iotda::certificate::common_name"}, product_id: p1}}}}
+      certificates:
+        - {name: c1, ca: plant-ca, verified: false, space: space1, template: t1}
+        - {name: c2, pem: %[1]q}
+      products:
+        - productId: p1
+          name: P
+          space: space1
+          deviceType: pump
+          protocol: MQTT
+          dataFormat: json
+          manufacturer: M
+          industry: I
+          description: D
+          services:
+            - serviceId: s1
+              serviceType: S
+              option: Master
+              description: D
+              properties:
+                - {name: a, method: RW, dataType: int, required: true, min: -1, max: 1.5, step: 0.5, unit: s, description: D}
+                - {name: b, dataType: enum, enum: [on, "1"], maxLength: 3}
+                - {name: c, dataType: string list}
+              commands: [{name: go, paras: [{name: x, dataType: int}], responses: [{name: ok, paras: [{name: y, dataType: string}]}]}]
+              events: [{type: alarm, paras: [{name: z, dataType: long}]}]
+          topics: [{topic: up/x, operation: PUBLISH}]
+      devices:
+        - {deviceId: p1_gw, productId: p1, name: G, description: D, secret: "12345678", secondarySecret: abcd_1234, secureAccess: true, timeout: 60, frozen: true, tags: [{key: k, value: v}]}
+        - {deviceId: p1_c, productId: p1, nodeId: c, gatewayId: p1_gw}
+        - {deviceId: x, productId: p1, authType: CERTIFICATES, fingerprint: aabbccddeeff00112233445566778899aabbccdd, secondaryFingerprint: aabbccddeeff00112233445566778899aabbccde}
+      policies:
+        - {id: pol1, name: N, space: space1, statements: [{effect: DENY, actions: ["iotda:devices:publish"], resources: ["topic:a/*"]}], devices: [p1_gw], products: [p1]}
+      forwarding:
+        - {id: f1, name: N, resource: device.property, event: report, space: space1, active: false, actions: [{id: a1, url: "http://127.0.0.1:9/x"}]}
 pki:
   cas:
     - {name: plant-ca, commonName: Plant CA}
@@ -333,7 +381,7 @@ func TestSchemaAgreesWithTheReader(t *testing.T) {
 		"azur: {}", "azure: []", "azure: {hubs: {}}", "azure: {hubs: [{}]}", "azure: {hubs: [{name: a_b}]}",
 		"azure: {hubs: [{name: h, devices: [{deviceId: a b}]}]}", "azure: {hubs: [{name: h, devices: [{deviceId: a, status: on}]}]}",
 		"azure: {dps: [{name: d, idScope: 0ne1}]}", "azure: {dps: [{name: d, rounds: -1}]}", "serve: {mqtts-port: 70000}",
-		"serve: {lan: maybe}", "iotda: {}", "serve: {advertise: x}", "azure: {hubs: [{name: h, policies: [{name: p, rights: [x]}]}]}",
+		"serve: {lan: maybe}", "iotda: []", "iotda: {instances: [{name: a, devices: [{deviceId: a, productId: b, secret: short}]}]}", "serve: {advertise: x}", "azure: {hubs: [{name: h, policies: [{name: p, rights: [x]}]}]}",
 	} {
 		require.Error(t, validate(bad), bad)
 		_, err := Parse("w", []byte(bad))

@@ -20,6 +20,9 @@ const (
 	maxPacket        = 2 << 20 // above the 1 MB that the core rejects with its own rule
 )
 
+// WebSocketPath is where MQTT is spoken over WebSocket (huaweicloud-iot-device-sdk-ts).
+const WebSocketPath = "/mqtt"
+
 // Head is a broker.Head for all instances of a service.
 type Head struct {
 	service *iotda.Service
@@ -53,6 +56,14 @@ func Mask(username string, password []byte) (shownUsername, shownPassword string
 	return username, "***"
 }
 
+// instance is the one that the door found, else the one that judges what leads to none.
+func (h *Head) instance(c *broker.Connect) string {
+	if all := h.service.Instances(); c.Peer.Endpoint == "" && len(all) > 0 {
+		return all[0].Name
+	}
+	return c.Peer.Endpoint
+}
+
 // Connect implements broker.Head.
 func (h *Head) Connect(_ context.Context, c *broker.Connect) (broker.Session, error) {
 	if c.KeepAlive < minKeepAlive || c.KeepAlive > maxKeepAlive {
@@ -60,7 +71,7 @@ func (h *Head) Connect(_ context.Context, c *broker.Connect) (broker.Session, er
 			Seen: fmt.Sprintf("a keep alive of %d s", c.KeepAlive), Expected: "30 to 1200 s"}
 	}
 	credentials := iotda.Credentials{
-		Instance: c.Peer.Endpoint, ClientID: c.ClientID, Username: c.Username, Password: string(c.Password),
+		Instance: h.instance(c), ClientID: c.ClientID, Username: c.Username, Password: string(c.Password),
 		Certificates: c.Peer.Certificates, Secure: c.Peer.TLSVersion != 0, SNI: c.Peer.SNI, Conn: c.Peer.Conn,
 	}
 	if c.Peer.Remote != nil {

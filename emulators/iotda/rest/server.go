@@ -8,6 +8,7 @@ import (
 	"net/http"
 
 	"github.com/fakecloud/fakecloud/emulators/iotda"
+	"github.com/fakecloud/fakecloud/internal/broker"
 	"github.com/fakecloud/fakecloud/internal/clock"
 	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/rule"
@@ -17,15 +18,15 @@ import (
 // maxBody bounds a request: a message of the largest size in base64, and what stands around it.
 const maxBody = 2 << 20
 
-// Config makes a Server. All but Endpoint and Log is required.
+// Config makes a Server. All but Peer and Log is required.
 type Config struct {
 	Service *iotda.Service
 	Clock   clock.Clock
 	Journal *journal.Journal
-	// Endpoint returns the instance that a request was routed to by its host name; empty, and where it is
-	// nil, the project id in the path decides, else the first instance.
-	Endpoint func(*http.Request) string
-	Log      *slog.Logger // nil discards
+	// Peer tells who asks; its Endpoint is the instance that the request was routed to by its host name. Where
+	// that is empty, and where Peer is nil, the project id in the path decides, else the first instance.
+	Peer func(*http.Request) broker.Peer
+	Log  *slog.Logger // nil discards
 }
 
 // Server is the application API of all instances of a service.
@@ -37,8 +38,8 @@ type Server struct {
 
 // New returns the API of a service.
 func New(cfg Config) *Server {
-	if cfg.Endpoint == nil {
-		cfg.Endpoint = func(*http.Request) string { return "" }
+	if cfg.Peer == nil {
+		cfg.Peer = func(*http.Request) broker.Peer { return broker.Peer{} }
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -120,7 +121,7 @@ func (s *Server) handle(op operation) http.HandlerFunc {
 
 // instance finds the instance that a request is for.
 func (s *Server) instance(r *http.Request) string {
-	if name := s.cfg.Endpoint(r); name != "" {
+	if name := s.cfg.Peer(r).Endpoint; name != "" {
 		return name
 	}
 	project := r.PathValue("project")
@@ -178,7 +179,7 @@ func (s *Server) write(w http.ResponseWriter, c *call, status int, body any) {
 }
 
 func (s *Server) event(c *call, status int) journal.Event {
-	e := journal.Event{Platform: iotda.Platform, Endpoint: c.instance, Address: c.request.RemoteAddr, Device: c.path("device"),
+	e := journal.Event{Platform: iotda.Platform, Endpoint: c.instance, Conn: s.cfg.Peer(c.request).Conn, Address: c.request.RemoteAddr, Device: c.path("device"),
 		Dir: journal.In, Topic: c.request.Method + " " + clip(c.request.URL.Path)}
 	if status != 0 {
 		e.Code = journal.Code(status)
