@@ -49,6 +49,7 @@ type Cloud struct {
 	starts  uint64               // how often it has started, this time too
 	tail    *journalTail         // nil without a data directory
 	out     *outbound.Policy     // every call to somebody else's server
+	targets []outbound.Host      // that worlds have named; guarded by worldMu once listening
 	cores   platforms
 	servers [servers]*broker.Server
 	door    *door.Door
@@ -150,7 +151,7 @@ func (c *Cloud) newCores(j *journal.Journal, state *store.Store, source *ids.Sou
 	registrar := dps.New(dps.Config{Clock: c.clock, IDs: source, Journal: j, Store: state,
 		Allocator: allocator{hub}, Log: c.config.Log, HandOver: c.handOver(), Faults: c.faults})
 	mind := mindsphere.New(mindsphere.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log})
-	iot := iotda.New(iotda.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log})
+	iot := iotda.New(iotda.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log, Poster: c.out})
 	return platforms{hub: hub, dps: registrar, mind: mind, iot: iot}
 }
 

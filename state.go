@@ -67,6 +67,7 @@ func (c *Cloud) seedWorld(w *world.World) error {
 		c.kept.Put(keptWorld, now)
 		c.keepStarts() // after a reset
 	}
+	c.nameOutbound(w)
 	return c.nameHosts()
 }
 

@@ -114,6 +114,7 @@ func (wc worldControl) change(verb string, document []byte, replace bool) error 
 	if err := c.nameHosts(); err != nil {
 		return err
 	}
+	c.nameOutbound(patch)
 	c.journal.Append(journal.Event{Kind: journal.World, Detail: "the world was " + verb})
 	return nil
 }

@@ -1,0 +1,79 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fakecloud/fakecloud"
+	"github.com/fakecloud/fakecloud/e2e/rawmqtt"
+	"github.com/fakecloud/fakecloud/internal/rule"
+)
+
+// forwardTo makes a rule of property reports with this address, as an application does.
+func forwardTo(t *testing.T, cloud *fakecloud.Cloud, url string) {
+	t.Helper()
+	made := iotdaSays(t, cloud, "POST", "/routing-rule/rules", `{"rule_name":"to-app","subject":{"resource":"device.property","event":"report"},"app_type":"GLOBAL"}`)
+	require.Equal(t, http.StatusCreated, made.StatusCode, made.body)
+	var r struct {
+		ID string `json:"rule_id"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(made.body), &r))
+	action := iotdaSays(t, cloud, "POST", "/routing-rule/actions", `{"rule_id":"`+r.ID+`","channel":"HTTP_FORWARDING","channel_detail":{"http_forwarding":{"url":"`+url+`"}}}`)
+	require.Equal(t, http.StatusCreated, action.StatusCode, action.body)
+	active := iotdaSays(t, cloud, "PUT", "/routing-rule/rules/"+r.ID, `{"active":true}`)
+	require.Equal(t, http.StatusOK, active.StatusCode, active.body)
+}
+
+// A report is posted to the application as the page's notification, with the request id of the topic.
+func TestIoTDAForwardsOverHTTP(t *testing.T) {
+	t.Parallel()
+	bodies := make(chan string, 1)
+	app := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if b, err := io.ReadAll(r.Body); err == nil {
+			bodies <- string(b)
+		}
+	}))
+	t.Cleanup(app.Close)
+	cloud := fakecloud.Start(t)
+	forwardTo(t, cloud, app.URL+"/notify")
+	c := online(t, cloud)
+	puback(t, c, node1Sys+"properties/report?request_id=abc", `{"services":[{"service_id":"Battery","properties":{"batteryLevel":80},"event_time":"20151212T121212Z"}]}`, 1)
+	var n struct {
+		Resource, Event string
+		RequestID       string `json:"request_id"`
+		Data            struct {
+			Header map[string]any
+			Body   json.RawMessage
+		} `json:"notify_data"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(<-bodies), &n))
+	require.Equal(t, "device.property", n.Resource)
+	require.Equal(t, "report", n.Event)
+	require.Equal(t, "abc", n.RequestID)
+	require.Equal(t, "demo_node1", n.Data.Header["gateway_id"])
+	require.JSONEq(t, `{"services":[{"service_id":"Battery","properties":{"batteryLevel":80},"event_time":"20151212T121212Z"}]}`, string(n.Data.Body))
+	rule.Proves(t, "DA-57")
+	rule.Proves(t, "DA-36")
+}
+
+// A host that neither the world nor --allow-outbound names is not called, and the journal says so.
+func TestIoTDAForwardsToNobodyElse(t *testing.T) {
+	t.Parallel()
+	cloud := fakecloud.Start(t)
+	forwardTo(t, cloud, "http://app.example.com/notify")
+	c := online(t, cloud)
+	puback(t, c, node1Sys+"properties/report", `{"services":[{"service_id":"Battery","properties":{"batteryLevel":80}}]}`, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), rawmqtt.Patience)
+	defer cancel()
+	events, err := cloud.Await(ctx, fakecloud.Filter{Rule: "OUT-1/host"}, 1)
+	require.NoError(t, err)
+	require.Contains(t, events[0].Expected, "--allow-outbound")
+	require.Equal(t, node1, events[0].Device)
+	wantAlive(t, c)
+}
