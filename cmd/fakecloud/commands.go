@@ -18,6 +18,7 @@ func (a *app) commands() []*cobra.Command {
 		a.clockCommand(),
 		a.faultCommand(),
 		a.addCommand(),
+		a.adoptCommand(),
 		a.worldCommand(),
 		a.hostsCommand(),
 		a.envCommand(),

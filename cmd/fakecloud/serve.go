@@ -54,6 +54,9 @@ func (a *app) serve(cmd *cobra.Command, f *serveFlags) error {
 		i.log.Warn("client commands will not find this instance by its data directory", "cause", err)
 	}
 	a.announce(i.plane, f)
+	if f.adopt {
+		go adoptAll(cmd.Context(), i.cloud, func(text string) { i.log.Warn(text) })
+	}
 	debug.FreeOSMemory() // what starting has used and idling does not need
 	<-cmd.Context().Done()
 	i.log.Info("stopping")

@@ -20,7 +20,7 @@ import (
 type serveFlags struct {
 	config                                                              []string
 	data                                                                string
-	ephemeral, lan, rootUnconstrained                                   bool
+	ephemeral, lan, rootUnconstrained, adopt                            bool
 	bind, adminBind                                                     string
 	advertise, allowOutbound                                            []string
 	mqtts, mqtt, https, amqps, amqp, edge, admin, proxy                 string
@@ -45,6 +45,7 @@ func (f *serveFlags) register(fs *pflag.FlagSet) {
 	fs.BoolVar(&f.ephemeral, "ephemeral", false, "keep nothing on disk")
 	fs.StringVar(&f.bind, "bind", "", "address of the device ports (default both loopbacks)")
 	fs.StringVar(&f.adminBind, "admin-bind", "", "address of the admin port (default loopback)")
+	fs.BoolVar(&f.adopt, "adopt", false, "let every refused client in from its next attempt on, where that can be")
 	fs.BoolVar(&f.lan, "lan", false, "device ports on all addresses; admin stays on loopback but for ca.pem and explain")
 	fs.StringArrayVar(&f.advertise, "advertise", nil, "further name or address that clients dial (repeatable)")
 	fs.StringVar(&f.mqtts, "mqtts-port", "8883", "MQTT over TLS; 0 is any free port, off is none")

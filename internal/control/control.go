@@ -53,6 +53,7 @@ func New(p *plane.Plane, opt Options) http.Handler {
 	a.explain()
 	a.rules()
 	a.world()
+	a.adopt()
 	a.clock()
 	a.faults()
 	a.mux.HandleFunc("/", a.unknown)

@@ -75,6 +75,7 @@ type Door struct {
 	web       *http.Server
 	webConns  *queue
 	numbers   atomic.Uint64
+	attempts  attempts
 
 	socks    sync.Mutex
 	open     map[*sock]struct{}

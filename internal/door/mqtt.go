@@ -37,6 +37,7 @@ func (d *Door) serveStream(s *sock, conn net.Conn, hangUp func(), h Hello, peer 
 		return
 	}
 	h.Level, h.ClientID, h.Username, h.HasUsername = c.level, c.clientID, c.username, c.hasUsername
+	d.attempts.note(s.number, &h)
 	to := route(h, &d.table)
 	if to.refusal != nil {
 		d.refuse(s, to.refusal, shown(c.clientID))

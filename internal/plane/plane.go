@@ -28,9 +28,27 @@ type Plane struct {
 	World     World
 	Ports     Ports
 	Addresses []string // names and addresses a client may dial, beside the vendors' names
+	// Adopt makes the world accept the last refused client, of a device or address where these are given.
+	// Errors are ErrNoAttempt and ErrNotAdopted.
+	Adopt func(ctx context.Context, device, address string) (Adoption, error)
 	// Endpoints lists the instances that are emulated now, with their host names.
 	Endpoints func() []Endpoint
 }
+
+// Adoption is what was added to the world for a refused client.
+type Adoption struct {
+	Device  string  `json:"device,omitempty"`
+	Address string  `json:"address"`
+	Rule    rule.ID `json:"rule" doc:"what it was refused for"`
+	Event   uint64  `json:"event" doc:"the refusal's sequence number"`
+	Added   string  `json:"added" doc:"world YAML that was laid over the running world"`
+}
+
+// Errors of Adopt.
+var (
+	ErrNoAttempt  = errors.New("no refused client is known that could be adopted")
+	ErrNotAdopted = errors.New("not adopted")
+)
 
 // Ports are the bound TCP ports; 0 is a listener that is off.
 type Ports struct {

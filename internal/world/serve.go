@@ -30,6 +30,7 @@ type Serve struct {
 	LogLevel          string   `yaml:"log-level" enum:"debug info warn error" doc:"default info"`
 	KeyLog            string   `yaml:"keylog" doc:"file for TLS secrets, for Wireshark"`
 	AllowOutbound     []string `yaml:"allow-outbound" doc:"hosts, or host:port, that webhooks and forwarding may call besides loopback"`
+	Adopt             *bool    `yaml:"adopt" doc:"let every refused client in from its next attempt on, where that can be"`
 	AdminToken        string   `yaml:"admin-token" world:"secret" doc:"bearer token of the admin API"`
 	ViewerToken       string   `yaml:"viewer-token" world:"secret" doc:"read-only bearer token of the admin API"`
 }
