@@ -134,6 +134,10 @@ func (p platforms) applyDPS(d world.DPS, caPEM func(string) ([]byte, error)) err
 		Name: d.Name, IDScope: d.IDScope, AllocationPolicy: dps.AllocationPolicy(d.AllocationPolicy),
 		LinkedHubs: p.hubHosts(d.LinkedHubs), Rounds: d.Rounds, PollLimit: isTrue(d.PollLimit),
 	}
+	var err error
+	if instance.Policies, err = dpsPolicies(d.Policies); err != nil {
+		return err
+	}
 	if d.RetryAfter != nil {
 		instance.RetryAfter = int(d.RetryAfter.D().Seconds())
 	}
@@ -192,6 +196,26 @@ func (p platforms) applyDPS(d world.DPS, caPEM func(string) ([]byte, error)) err
 		}
 	}
 	return nil
+}
+
+// dpsPolicies reads the policies of a DPS instance; the owner's has all rights unless the world says otherwise.
+func dpsPolicies(policies []world.DPSPolicy) ([]dps.Policy, error) {
+	var out []dps.Policy
+	for _, p := range policies {
+		policy := dps.Policy{Name: p.Name, SymmetricKey: dps.SymmetricKey{Primary: p.PrimaryKey, Secondary: p.SecondaryKey}}
+		for _, name := range p.Rights {
+			right, err := dps.ParseRight(name)
+			if err != nil {
+				return nil, err
+			}
+			policy.Rights |= right
+		}
+		if len(p.Rights) == 0 {
+			policy.Rights = dps.AllRights
+		}
+		out = append(out, policy)
+	}
+	return out, nil
 }
 
 func (p platforms) termsOf(t world.Provisioning) (dps.Terms, error) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/fakecloud/fakecloud/emulators/dps"
 	dpsmqtt "github.com/fakecloud/fakecloud/emulators/dps/mqtt"
+	dpsservice "github.com/fakecloud/fakecloud/emulators/dps/service"
 	"github.com/fakecloud/fakecloud/emulators/iotda"
 	iotmqtt "github.com/fakecloud/fakecloud/emulators/iotda/mqtt"
 	"github.com/fakecloud/fakecloud/emulators/iothub"
@@ -70,7 +71,12 @@ const (
 
 // Rules returns every rule that this version enforces.
 func Rules() *rule.Table {
-	return rule.NewTable(door.Rules, outbound.Rules, dps.Rules, iothub.Rules, service.Rules, mindsphere.Rules, iotda.Rules)
+	return rule.NewTable(door.Rules, outbound.Rules,
+		dps.Rules, dpsservice.Rules,
+		iothub.Rules, service.Rules,
+		mindsphere.Rules,
+		iotda.Rules,
+	)
 }
 
 // New runs an instance until Close. It has bound its ports and accepts when New returns. ctx bounds the

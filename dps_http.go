@@ -6,19 +6,31 @@ import (
 	"github.com/fakecloud/fakecloud/emulators/dps"
 	dpsmqtt "github.com/fakecloud/fakecloud/emulators/dps/mqtt"
 	dpsrest "github.com/fakecloud/fakecloud/emulators/dps/rest"
+	dpsservice "github.com/fakecloud/fakecloud/emulators/dps/service"
 	"github.com/fakecloud/fakecloud/internal/door"
 )
 
-// dpsHTTP serves DPS's HTTPS: the device API.
-func (c *Cloud) dpsHTTP() http.Handler { return dpsrest.New(c.cores.dps, door.PeerOf) }
+// dpsHTTP serves DPS's HTTPS: the service API, and the device API, which also answers what neither has.
+func (c *Cloud) dpsHTTP() http.Handler {
+	devices := dpsrest.New(c.cores.dps, door.PeerOf)
+	back := dpsservice.New(c.cores.dps, door.PeerOf, c.config.Log)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if dpsservice.Handles(r.URL.EscapedPath()) {
+			back.ServeHTTP(w, r)
+			return
+		}
+		devices.ServeHTTP(w, r)
+	})
+}
 
 // anyPath is where DPS speaks MQTT over WebSocket: every SDK asks for another path.
 func anyPath(string) bool { return true }
 
 // claimDPSHTTP says which instance a request is for: the one whose ID scope the path begins with, else the
-// one of the host name. A scope that no instance has is left to DPS's own refusal.
+// one of the host name, or where a back end asks by another name the one that its path leads to. A scope that
+// no instance has is left to DPS's own refusal.
 func (c *Cloud) claimDPSHTTP(h *door.Hello) door.Claim {
-	if scope := dpsrest.Scope(h.Path); scope != "" {
+	if scope := dpsrest.Scope(h.Path); scope != "" && !dpsservice.Handles(h.Path) {
 		if i, ok := c.cores.dps.InstanceOf(scope); ok {
 			return door.Claim{Endpoint: i.Name, OK: true}
 		}
@@ -30,5 +42,6 @@ func (c *Cloud) claimDPSHTTP(h *door.Hello) door.Claim {
 	case c.hosts.Lookup(h.Name).Platform == dps.Platform:
 		return door.Claim{Endpoint: dpsmqtt.GlobalEndpoint, OK: true}
 	}
-	return door.Claim{}
+	endpoint, ok := dpsservice.Claim(c.cores.dps, h.Path)
+	return door.Claim{Endpoint: endpoint, OK: ok}
 }

@@ -123,6 +123,13 @@ func (c *Cloud) exportDPS(i dps.Instance, known map[string]string) (world.DPS, e
 		d := world.Duration(time.Duration(i.RetryAfter) * time.Second)
 		out.RetryAfter = &d
 	}
+	for _, p := range i.Policies {
+		policy := world.DPSPolicy{Name: p.Name, PrimaryKey: p.Primary, SecondaryKey: p.Secondary}
+		if p.Rights != dps.AllRights || p.Name != dps.OwnerPolicy {
+			policy.Rights = p.Rights.Names()
+		}
+		out.Policies = append(out.Policies, policy)
+	}
 	for _, ca := range c.cores.dps.CAs(i.Name) {
 		certs, err := pki.ParseCertificates([]byte(ca.Certificate))
 		if err != nil {

@@ -163,6 +163,7 @@ func (a *app) serverRoot(i *instance, f *envFlags) (string, error) {
 type facts struct {
 	dpsHost, scope, id, key     string
 	device, connection, service string
+	dpsService                  string // connection string of DPS's owner
 }
 
 // errNothing marks that the world has no instance of a kind; the variables are left out then.
@@ -176,6 +177,11 @@ func (i *instance) facts(f *envFlags) (facts, error) {
 			out.dpsHost = i.host
 		}
 		out.key = registrationKey(dps, f.id)
+		for _, p := range dps.Policies {
+			if strings.EqualFold(p.Name, "provisioningserviceowner") && p.PrimaryKey != "" {
+				out.dpsService = "HostName=" + dps.Name + ".azure-devices-provisioning.net;SharedAccessKeyName=" + p.Name + ";SharedAccessKey=" + p.PrimaryKey
+			}
+		}
 	}
 	hub, err := i.hub("")
 	if err != nil {

@@ -29,7 +29,8 @@ func (i *instance) environment(f *envFlags, root string) ([]variable, error) {
 	}
 	all = append(all,
 		variable{"IOTHUB_DEVICE_CONNECTION_STRING", known.connection, "IoT Hub, as device " + known.device},
-		variable{"IOTHUB_CONNECTION_STRING", known.service, "IoT Hub, as a service"})
+		variable{"IOTHUB_CONNECTION_STRING", known.service, "IoT Hub, as a service"},
+		variable{"PROVISIONING_CONNECTION_STRING", known.dpsService, "DPS, as a service"})
 	var given []variable
 	for _, v := range all {
 		if v.value != "" {

@@ -25,6 +25,8 @@ func TestEnvPython(t *testing.T) {
 		"export IOTHUB_DEVICE_CONNECTION_STRING='HostName=fakecloud-hub.azure-devices.net;DeviceId=demo-sas;SharedAccessKey=" + testKey + ";GatewayHostName=127.0.0.1'",
 		"export IOTHUB_CONNECTION_STRING='HostName=fakecloud-hub.azure-devices.net;SharedAccessKeyName=iothubowner;SharedAccessKey=" +
 			s.hub("fakecloud-hub").Policies[0].PrimaryKey + "'",
+		"export PROVISIONING_CONNECTION_STRING='HostName=fakecloud-dps.azure-devices-provisioning.net;SharedAccessKeyName=provisioningserviceowner;" +
+			"SharedAccessKey=ZmFrZWNsb3VkLXRlc3Qta2V5LXByb3Zpc2lvbmluZ3NlcnZpY2Vvd25lci0x'",
 	} {
 		require.Contains(t, out, line+"\n")
 	}

@@ -20,6 +20,7 @@ const insideVar = "FAKECLOUD_NETNS"
 // vendorNames lead to loopback inside the namespace.
 var vendorNames = []string{
 	"global.azure-devices-provisioning.net",
+	"fakecloud-dps.azure-devices-provisioning.net",
 	"fakecloud-hub.azure-devices.net",
 	"eWONPROJECT.azure-devices.net",
 	"conn-demo2-iothub.azure-devices.net",

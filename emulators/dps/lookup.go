@@ -44,3 +44,42 @@ func (s *Service) unsettled(k string) bool {
 func (s *Service) Reject(message string, r rule.Refusal) Answer {
 	return s.errorAnswer(deny(r.Code*1000, message, r))
 }
+
+// usualInstance is the one that the default world has.
+const usualInstance = "fakecloud-dps"
+
+// DefaultInstance is the instance behind a name that is no instance's own: the default world's, else the
+// first. It is empty where there is no instance at all.
+func (s *Service) DefaultInstance() string {
+	all := s.Instances()
+	for _, i := range all {
+		if i.Name == usualInstance {
+			return i.Name
+		}
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return all[0].Name
+}
+
+// HolderOf returns the instance that has an enrollment, a group or a registration of this id, the default
+// one before others; it is empty where none has.
+func (s *Service) HolderOf(id string) string {
+	holds := func(instance string) bool {
+		k := key(instance, id)
+		_, enrolled := s.enrollments.Get(k)
+		_, group := s.groups.Get(k)
+		_, registered := s.registrations.Get(k)
+		return enrolled || group || registered
+	}
+	if usual := s.DefaultInstance(); usual == "" || holds(usual) {
+		return usual
+	}
+	for _, i := range s.Instances() {
+		if holds(i.Name) {
+			return i.Name
+		}
+	}
+	return ""
+}

@@ -39,13 +39,8 @@ func (s *Service) PutInstance(i Instance) error {
 	s.admin.Lock()
 	defer s.admin.Unlock()
 	old, ok := s.instances.Get(i.Name)
-	if i.Owner.Primary == "" {
-		i.Owner.Primary = old.Owner.Primary
-	}
-	if i.Owner.Secondary == "" {
-		i.Owner.Secondary = old.Owner.Secondary
-	}
-	if err := i.Owner.normalise("owner"); err != nil {
+	i = i.clone()
+	if err := i.completePolicies(old); err != nil {
 		return fmt.Errorf("DPS instance %q: %w", clip(i.Name), err)
 	}
 	if ok && old.IDScope != i.IDScope {

@@ -38,9 +38,8 @@ type Instance struct {
 	Rounds *int `json:"rounds,omitempty"`
 	// PollLimit refuses more than 5 polls of a device within 10 s, as the real service does.
 	PollLimit bool `json:"pollLimit,omitempty"`
-	// Owner holds the keys of the policy OwnerPolicy, base64 of 16 to 64 bytes. A missing key stays as it
-	// is in the instance that is replaced, else it is generated.
-	Owner SymmetricKey `json:"owner"`
+	// Policies are what back ends sign with. OwnerPolicy is added where it is missing.
+	Policies []Policy `json:"policies,omitempty"`
 }
 
 // CA is a CA certificate uploaded to an instance.
@@ -138,14 +137,11 @@ type Registration struct {
 	AuthenticationKey string `json:"authenticationKey,omitempty"`
 }
 
-// OwnerPolicy is the shared access policy that every instance has; it may do everything.
-const OwnerPolicy = "provisioningserviceowner"
-
 // Host is the instance's name for back ends.
 func (i Instance) Host() string { return strings.ToLower(i.Name) + ".azure-devices-provisioning.net" }
 
 func (i Instance) clone() Instance {
-	i.LinkedHubs = slices.Clone(i.LinkedHubs)
+	i.LinkedHubs, i.Policies = slices.Clone(i.LinkedHubs), slices.Clone(i.Policies)
 	if i.Rounds != nil {
 		rounds := *i.Rounds
 		i.Rounds = &rounds

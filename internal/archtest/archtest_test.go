@@ -87,10 +87,6 @@ var laws = []law{
 	{"e2e/*", []string{"", "clientkit", "clientkit/*", "internal/rule", "internal/journal", "e2e/*", "e2e"}, "as e2e"},
 	{"e2e/*/*", []string{"", "clientkit", "clientkit/*", "internal/rule", "internal/journal", "e2e/*", "e2e"}, "as e2e"},
 	{"internal/outbound", []string{"internal/rule", "internal/journal", "internal/clock"}, "what may be called is no matter of a platform; its tests read the journal"},
-	{"clientkit/*", []string{"internal/wire/*", "internal/pki"}, "the kit must not share behaviour with the emulators"},
-	{"e2e", []string{"", "clientkit/*", "internal/rule", "internal/journal", "e2e/*"}, "a witness that shares wire code with the product proves nothing"},
-	{"e2e/*", []string{"", "clientkit/*", "internal/rule", "internal/journal", "e2e/*", "e2e"}, "as e2e"},
-	{"e2e/*/*", []string{"", "clientkit/*", "internal/rule", "internal/journal", "e2e/*", "e2e"}, "as e2e"},
 }
 
 func forbidden(from, to string) string {

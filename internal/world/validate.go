@@ -125,6 +125,9 @@ func (v *validator) certificates(at string, list []CACertificate) {
 	}
 }
 
+// dpsOwner is the policy that every DPS instance has, with all rights.
+const dpsOwner = "provisioningserviceowner"
+
 func (v *validator) dps() {
 	scopes := map[string]string{}
 	for _, d := range v.w.Azure.DPS {
@@ -136,6 +139,11 @@ func (v *validator) dps() {
 			v.report(at, "has the ID scope %s, which %s has already", d.IDScope, other)
 		}
 		scopes[lower(d.IDScope)] = d.Name
+		for _, policy := range d.Policies {
+			if len(policy.Rights) == 0 && lower(policy.Name) != dpsOwner {
+				v.report(element(at+".policies", lower(policy.Name)), "needs rights: some of ServiceConfig, EnrollmentRead, EnrollmentWrite, RegistrationStatusRead, RegistrationStatusWrite")
+			}
+		}
 		v.certificates(at+".certificates", d.Certificates)
 		linked := v.linkedHubs(at, d)
 		for _, e := range d.Enrollments {

@@ -34,6 +34,7 @@ type DPS struct {
 	RetryAfter       *Duration       `yaml:"retryAfter" world:"check=wholeSeconds" doc:"retry-after of answers while assigning, in whole seconds; default 3s"`
 	Rounds           *int            `yaml:"rounds" world:"min=0 max=100" doc:"how many polls answer assigning before the result; default 1"`
 	PollLimit        *bool           `yaml:"pollLimit" doc:"refuse more than 5 polls of a device within 10 s, as the real service does; default false"`
+	Policies         []DPSPolicy     `yaml:"policies" doc:"shared access policies of back ends; provisioningserviceowner is made with generated keys where it is missing"`
 	Certificates     []CACertificate `yaml:"certificates" doc:"CA certificates uploaded to this instance"`
 	Enrollments      []Enrollment    `yaml:"enrollments" doc:"individual enrollments"`
 	Groups           []Group         `yaml:"groups" doc:"enrollment groups"`
@@ -169,6 +170,14 @@ func (h Hub) HostName() string {
 type Policy struct {
 	Name         string   `yaml:"name" world:"id check=policyName" doc:"name, the skn of its tokens"`
 	Rights       []string `yaml:"rights" enum:"RegistryRead RegistryWrite ServiceConnect DeviceConnect" doc:"what its tokens may do"`
+	PrimaryKey   string   `yaml:"primaryKey" world:"secret check=key" doc:"base64 of 16 to 64 bytes; generated when left out"`
+	SecondaryKey string   `yaml:"secondaryKey" world:"secret check=key" doc:"base64 of 16 to 64 bytes; generated when left out"`
+}
+
+// DPSPolicy is a shared access policy of a DPS instance.
+type DPSPolicy struct {
+	Name         string   `yaml:"name" world:"id fold check=policyName" doc:"name, the skn of its tokens"`
+	Rights       []string `yaml:"rights" enum:"ServiceConfig EnrollmentRead EnrollmentWrite RegistrationStatusRead RegistrationStatusWrite" doc:"what its tokens may do; for provisioningserviceowner all is the default"`
 	PrimaryKey   string   `yaml:"primaryKey" world:"secret check=key" doc:"base64 of 16 to 64 bytes; generated when left out"`
 	SecondaryKey string   `yaml:"secondaryKey" world:"secret check=key" doc:"base64 of 16 to 64 bytes; generated when left out"`
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/fakecloud/fakecloud/internal/wire/azure"
 )
 
-// authorize judges the request's token by the wall clock (DPS-43).
+// authorize judges the request's token by the wall clock, and remembers its policy (DPS-43).
 func (c *call) authorize() *failure {
 	i, ok := c.dps.Instance(c.instance)
 	if !ok {
@@ -28,25 +28,35 @@ func (c *call) authorize() *failure {
 	if err != nil {
 		return unauthorized("DPS-43/token", err.Error(), want)
 	}
+	policy, known := i.Policy(token.Policy)
 	host, path, _ := strings.Cut(target, "/")
 	if name, _, port := strings.Cut(host, ":"); port {
 		host = name
 	}
 	switch {
-	case token.Policy != dps.OwnerPolicy:
-		return unauthorized("DPS-43/policy", fmt.Sprintf("skn=%q", show(token.Policy)), "skn="+dps.OwnerPolicy)
+	case !known:
+		return unauthorized("DPS-43/policy", fmt.Sprintf("skn=%q", show(token.Policy)), "skn="+dps.OwnerPolicy+", or another policy of the instance")
 	case host != self && !slices.Contains(c.peer.Hosts, host), path != "" && !azure.Covers(strings.ToLower(path), strings.ToLower(strings.Trim(c.r.URL.Path, "/"))):
 		return unauthorized("DPS-43/resource", fmt.Sprintf("sr=%q (decoded)", show(target)), "sr="+self+", or a path below it that leads to what is asked for")
-	case !signedByOwner(i, token):
+	case !signedBy(policy, token):
 		return unauthorized("DPS-43/signature", "a signature that neither key of the policy made", "a signature by the base64-decoded key over sr, a newline and se as they stand in the token")
 	case now.After(token.Expiry):
 		return unauthorized("DPS-43/expired", "se="+token.ExpiryS, fmt.Sprintf("se of %d or later", now.Add(time.Second).Unix()))
 	}
+	c.policy = policy
 	return nil
 }
 
-func signedByOwner(i dps.Instance, token azure.SAS) bool {
-	for _, k := range []string{i.Owner.Primary, i.Owner.Secondary} {
+// permit judges whether the policy may do what is asked for.
+func (c *call) permit(need dps.Rights) *failure {
+	if c.policy.Rights&need != need {
+		return unauthorized("DPS-43/rights", fmt.Sprintf("policy %s with %s", show(c.policy.Name), c.policy.Rights), "a policy with "+need.String())
+	}
+	return nil
+}
+
+func signedBy(p dps.Policy, token azure.SAS) bool {
+	for _, k := range []string{p.Primary, p.Secondary} {
 		if raw, err := base64.StdEncoding.DecodeString(k); err == nil && len(raw) > 0 && token.SignedBy(raw) {
 			return true
 		}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,23 +37,59 @@ type route struct {
 	method string
 	path   string // lower case; {} stands for an id
 	kind   *kind
+	need   dps.Rights
 	serve  func(*call) (answer, *failure)
 }
 
+// What most operations need.
+const (
+	read  = dps.EnrollmentRead
+	write = dps.EnrollmentWrite
+)
+
 var routes = []route{
-	{"PUT", "enrollments/{}", enrollments, (*call).put},
-	{"GET", "enrollments/{}", enrollments, (*call).get},
-	{"DELETE", "enrollments/{}", enrollments, (*call).remove},
-	{"POST", "enrollments/{}/attestationmechanism", enrollments, (*call).mechanism},
-	{"POST", "enrollments/query", enrollments, (*call).query},
-	{"PUT", "enrollmentgroups/{}", groups, (*call).put},
-	{"GET", "enrollmentgroups/{}", groups, (*call).get},
-	{"DELETE", "enrollmentgroups/{}", groups, (*call).remove},
-	{"POST", "enrollmentgroups/{}/attestationmechanism", groups, (*call).mechanism},
-	{"POST", "enrollmentgroups/query", groups, (*call).query},
-	{"GET", "registrations/{}", nil, (*call).getRegistration},
-	{"DELETE", "registrations/{}", nil, (*call).removeRegistration},
-	{"POST", "registrations/{}/query", nil, (*call).queryRegistrations},
+	{"PUT", "enrollments/{}", enrollments, write, (*call).put},
+	{"GET", "enrollments/{}", enrollments, read, (*call).get},
+	{"DELETE", "enrollments/{}", enrollments, write, (*call).remove},
+	{"POST", "enrollments/{}/attestationmechanism", enrollments, write, (*call).mechanism},
+	{"POST", "enrollments/query", enrollments, read, (*call).query},
+	{"POST", "enrollments", enrollments, write, (*call).bulk},
+	{"PUT", "enrollmentgroups/{}", groups, write, (*call).put},
+	{"GET", "enrollmentgroups/{}", groups, read, (*call).get},
+	{"DELETE", "enrollmentgroups/{}", groups, write, (*call).remove},
+	{"POST", "enrollmentgroups/{}/attestationmechanism", groups, write, (*call).mechanism},
+	{"POST", "enrollmentgroups/query", groups, read, (*call).query},
+	{"POST", "enrollmentgroups", groups, write, (*call).bulk},
+	{"GET", "registrations/{}", nil, dps.RegistrationStatusRead, (*call).getRegistration},
+	{"DELETE", "registrations/{}", nil, dps.RegistrationStatusWrite, (*call).removeRegistration},
+	{"POST", "registrations/{}/query", nil, dps.RegistrationStatusRead, (*call).queryRegistrations},
+}
+
+// Handles reports whether a path, as it stands in the request line, is one of the service API's.
+func Handles(escapedPath string) bool {
+	first, _, _ := strings.Cut(strings.TrimLeft(escapedPath, "/"), "/")
+	return slices.ContainsFunc(routes, func(r route) bool {
+		own, _, _ := strings.Cut(r.path, "/")
+		return strings.EqualFold(first, own)
+	})
+}
+
+// Claim returns the instance that a request by a name that is no instance's own is for: the one that holds
+// the record which the path names, else the default one.
+func Claim(s *dps.Service, escapedPath string) (endpoint string, ok bool) {
+	if !Handles(escapedPath) {
+		return "", false
+	}
+	parts := strings.Split(strings.Trim(escapedPath, "/"), "/")
+	if len(parts) > 1 {
+		if id, err := url.PathUnescape(parts[1]); err == nil {
+			endpoint = s.HolderOf(id)
+		}
+	}
+	if endpoint == "" {
+		endpoint = s.DefaultInstance()
+	}
+	return endpoint, endpoint != ""
 }
 
 // call is one request.
@@ -62,6 +99,7 @@ type call struct {
 	r        *http.Request
 	peer     broker.Peer
 	instance string
+	policy   dps.Policy
 	kind     *kind
 	id       string // of the path, decoded
 }
@@ -135,6 +173,9 @@ func (c *call) serve() (answer, *failure) {
 	if v := c.r.URL.Query().Get("api-version"); !apiVersion.MatchString(v) {
 		return answer{}, failed("DPS-40/path", codeInvalid, "The request names no valid api-version.", "api-version="+show(v), "api-version=2021-10-01, or any other date")
 	}
+	if f := c.permit(found.need); f != nil {
+		return answer{}, f
+	}
 	c.kind = found.kind
 	return found.serve(c)
 }
@@ -185,7 +226,7 @@ func (r *route) match(segments []string) (id string, ok bool) {
 // event is what every event of the request starts from.
 func (c *call) event() journal.Event {
 	e := journal.Event{Platform: dps.Platform, Endpoint: c.instance, Conn: c.peer.Conn, Kind: journal.HTTP, Dir: journal.In,
-		Topic: c.r.Method + " " + show(c.r.URL.EscapedPath()), Properties: map[string]string{"policy": dps.OwnerPolicy}}
+		Topic: c.r.Method + " " + show(c.r.URL.EscapedPath()), Properties: map[string]string{"policy": c.policy.Name}}
 	if c.peer.Remote != nil {
 		e.Address = c.peer.Remote.String()
 	}

@@ -37,10 +37,7 @@ func (c *call) decode(into any) *failure {
 }
 
 // ifMatch returns the etag of If-Match, which SDKs send with and without quotation marks.
-func (c *call) ifMatch() string {
-	etag := strings.TrimPrefix(strings.TrimSpace(c.r.Header.Get("If-Match")), "W/")
-	return strings.Trim(etag, `"`)
-}
+func (c *call) ifMatch() string { return bare(c.r.Header.Get("If-Match")) }
 
 // fault explains an error of the core.
 func (c *call) fault(err error) *failure {
@@ -115,7 +112,7 @@ func (c *call) removeRegistration() (answer, *failure) {
 	if !ok {
 		return answer{}, c.missing(codeNoRecord)
 	}
-	if match := c.ifMatch(); match != "" && match != "*" && match != r.ETag {
+	if match := c.ifMatch(); match != "" && match != "*" && match != azure.FormatDPSETag(r.ETag) {
 		return answer{}, c.fault(dps.ErrPrecondition)
 	}
 	c.dps.DeleteRegistration(c.instance, c.id)

@@ -59,7 +59,9 @@ func newBackend(t *testing.T) *backend {
 	b.journal = journal.New(c, rule.NewTable(dps.Rules, service.Rules), journal.Options{})
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	b.dps = dps.New(dps.Config{Clock: c, IDs: ids.New(1), Journal: b.journal, Store: store.New(), Log: log})
-	require.NoError(t, b.dps.PutInstance(dps.Instance{Name: "fakedps", IDScope: "0ne00FAKE01", Owner: dps.SymmetricKey{Primary: ownerKey}}))
+	require.NoError(t, b.dps.PutInstance(dps.Instance{Name: "fakedps", IDScope: "0ne00FAKE01", Policies: []dps.Policy{
+		{Name: "provisioningserviceowner", Rights: 31, SymmetricKey: dps.SymmetricKey{Primary: ownerKey}},
+		{Name: "reader", Rights: dps.EnrollmentRead, SymmetricKey: dps.SymmetricKey{Primary: otherKey}}}}))
 	b.server = httptest.NewServer(service.New(b.dps, func(*http.Request) broker.Peer {
 		return broker.Peer{Conn: 7, Endpoint: b.instance, Hosts: []string{"localhost"}}
 	}, log))
@@ -244,6 +246,60 @@ func TestQuery(t *testing.T) {
 	rule.Proves(t, "DPS-42")
 }
 
+// DPS-40: up to ten records at once, each by itself.
+func TestBulk(t *testing.T) {
+	t.Parallel()
+	for path, id := range map[string]string{"enrollments": "registrationId", "enrollmentGroups": "enrollmentGroupId"} {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			b := newBackend(t)
+			record := func(name, more string) string {
+				return `{"` + id + `":"` + name + `","attestation":{"type":"symmetricKey"}` + more + `}`
+			}
+			run := func(mode string, records ...string) []any {
+				t.Helper()
+				got := b.ok("POST", "/"+path+"/", `{"mode":"`+mode+`","`+path+`":[`+strings.Join(records, ",")+`]}`)
+				errs := got["errors"].([]any)
+				require.Equal(t, len(errs) == 0, got["isSuccessful"])
+				return errs
+			}
+			// refused wants one error with its code, and the rule in the journal
+			refused := func(errs []any, name string, code float64, rid rule.ID) {
+				t.Helper()
+				require.Len(t, errs, 1)
+				e := errs[0].(map[string]any)
+				require.Equal(t, name, e[id])
+				require.Equal(t, code, e["errorCode"])
+				require.NotEmpty(t, e["errorStatus"])
+				events, _ := b.journal.Select(journal.Filter{Kind: journal.Refused, Rule: rid})
+				require.NotEmpty(t, events)
+				rule.Proves(t, rid)
+			}
+			require.Empty(t, run("create", record("a", ""), record("b", "")))
+			refused(run("create", record("a", ""), record("c", "")), "a", 409000, "DPS-41/exists")
+			require.Empty(t, run("Update", record("A", `,"provisioningStatus":"disabled"`)))
+			made := b.ok("GET", "/"+path+"/a", "")
+			require.Equal(t, "disabled", made["provisioningStatus"])
+			etag, err := json.Marshal(made["etag"])
+			require.NoError(t, err)
+			require.Empty(t, run("updateIfMatchETag", record("a", `,"etag":`+string(etag))))
+			refused(run("updateIfMatchETag", record("a", `,"etag":`+string(etag))), "a", 412000, "DPS-41/etag")
+			refused(run("updateIfMatchETag", record("b", "")), "b", 412000, "DPS-41/etag")
+			code := map[string]float64{"enrollments": 404201, "enrollmentGroups": 404202}[path]
+			refused(run("update", record("none", "")), "none", code, "DPS-40/missing")
+			refused(run("create", record("d", ""), record("D", "")), "D", 400000, "DPS-40/bulk")
+			refused(run("create", `{"`+id+`":"e","attestation":{"type":"x"}}`), "e", 400000, "DPS-40/invalid")
+			require.Len(t, run("create", `{}`, `5`, `[]`), 3)
+			refused(run("delete", `{"`+id+`":"b","etag":"stale"}`), "b", 412000, "DPS-41/etag")
+			require.Empty(t, run("delete", `{"`+id+`":"a"}`, `{"`+id+`":"b"}`, `{"`+id+`":"c"}`, `{"`+id+`":"d"}`))
+			b.fails(int(code), "DPS-40/missing", "GET", "/"+path+"/a", "")
+			b.fails(400000, "DPS-40/bulk", "POST", "/"+path, `{"mode":"create"}`)
+			b.fails(400000, "DPS-40/bulk", "POST", "/"+path, `{"mode":"create","`+path+`":[`+strings.Repeat("{},", 10)+`{}]}`)
+			b.fails(400000, "DPS-40/bulk", "POST", "/"+path, `{"mode":"upsert","`+path+`":[{}]}`)
+		})
+	}
+}
+
 // DPS-43: bad tokens, and good ones of every form.
 func TestTokens(t *testing.T) {
 	t.Parallel()
@@ -267,9 +323,15 @@ func TestTokens(t *testing.T) {
 	}
 	i, _ := b.dps.Instance("fakedps")
 	for _, token := range []string{sas("FAKEDPS.azure-devices-provisioning.net:443", ownerKey, owner, soon), sas(host+"/enrollments", ownerKey, owner, soon),
-		sas("localhost", ownerKey, owner, soon), sas(host, i.Owner.Secondary, owner, soon*1000)} {
+		sas("localhost", ownerKey, owner, soon), sas(host, i.Policies[0].Secondary, owner, soon*1000)} {
 		b.token = token
 		b.ok("GET", "/enrollments/dev-1", "")
+	}
+	b.token = sas(host, otherKey, "Reader", soon)
+	b.ok("GET", "/enrollments/dev-1", "")
+	for _, c := range [][2]string{{"PUT", "/enrollments/dev-1"}, {"POST", "/enrollments/dev-1/attestationmechanism"}, {"POST", "/enrollmentGroups"},
+		{"GET", "/registrations/dev-1"}, {"DELETE", "/registrations/dev-1"}} {
+		b.fails(401002, "DPS-43/rights", c[0], c[1], "{}")
 	}
 	b.instance = ""
 	b.fails(401002, "DPS-43/instance", "GET", "/enrollments/dev-1", "")
