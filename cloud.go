@@ -153,10 +153,13 @@ func (c *Cloud) openPKI(w *world.World) error {
 
 // newCores makes the platforms' cores on a store.
 func (c *Cloud) newCores(j *journal.Journal, state *store.Store, source *ids.Source) platforms {
-	hub := iothub.New(iothub.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log, Faults: c.faults})
-	registrar := dps.New(dps.Config{Clock: c.clock, IDs: source, Journal: j, Store: state,
-		Allocator: allocator{hub}, Log: c.config.Log, HandOver: c.handOver(), Faults: c.faults})
 	mind := mindsphere.New(mindsphere.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log})
+	hub := iothub.New(iothub.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log, Faults: c.faults,
+		Consumer: hubReader{mind}})
+	registrar := dps.New(dps.Config{Clock: c.clock, IDs: source, Journal: j, Store: state,
+		Allocator: allocator{hub, mind}, Log: c.config.Log, HandOver: c.handOver(), Faults: c.faults})
+	mind.Carry(mindsphere.EU2, hubCarrier{hub, mind})
+	mind.EnrollAt(enroller{registrar, hub})
 	iot := iotda.New(iotda.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log, Poster: c.out})
 	return platforms{hub: hub, dps: registrar, mind: mind, iot: iot}
 }

@@ -112,7 +112,7 @@ func (r registry) Delete(platform, endpoint, id string) error {
 			return nil
 		}
 	case mindsphere.Platform:
-		if core.mind.DeleteAgent(id) {
+		if r.cloud.deleteAgent(endpoint, id) {
 			return nil
 		}
 	case iotda.Platform:
@@ -134,6 +134,9 @@ func (r registry) Disconnect(platform, endpoint, id string) error {
 	case dps.Platform:
 		r.cloud.servers[dpsServer].Disconnect(endpoint, id, errAdminDisconnect)
 	case mindsphere.Platform:
+		if t, ok := r.cloud.cores.mind.Tenant(endpoint); ok && t.Region == mindsphere.EU2 {
+			return r.Disconnect(iothub.Platform, t.Hub, id)
+		}
 		r.cloud.servers[mindServer].Disconnect(endpoint, id, errAdminDisconnect)
 	case iotda.Platform:
 		r.cloud.servers[iotServer].Disconnect(endpoint, id, errAdminDisconnect)

@@ -14,7 +14,10 @@ import (
 // applyTenant creates or replaces a MindSphere tenant.
 func (p platforms) applyTenant(t world.Tenant, caPEM func(string) ([]byte, error)) error {
 	if _, exists := p.mind.Tenant(t.Name); p.gaps.takes(exists, "MindSphere tenant "+t.Name) {
-		tenant := mindsphere.Tenant{Name: t.Name, Region: mindsphere.Region(t.Region), Host: t.Host, EventTypes: t.EventTypes}
+		tenant := mindsphere.Tenant{Name: t.Name, Region: mindsphere.Region(t.Region), Host: t.Host, EventTypes: t.EventTypes, IDScope: t.IDScope}
+		if t.Hub != "" {
+			tenant.Hub = p.hubHosts([]string{t.Hub})[0]
+		}
 		if t.Provisioning != nil {
 			d := t.Provisioning.D()
 			tenant.Provisioning = &d
@@ -42,7 +45,7 @@ func (p platforms) applyTenant(t world.Tenant, caPEM func(string) ([]byte, error
 func (c *Cloud) exportTenants(known map[string]string) ([]world.Tenant, error) {
 	var all []world.Tenant
 	for _, t := range c.cores.mind.Tenants() {
-		out := world.Tenant{Name: t.Name, Region: string(t.Region), Host: t.Host, EventTypes: t.EventTypes}
+		out := world.Tenant{Name: t.Name, Region: string(t.Region), Host: t.Host, Hub: t.Hub, IDScope: t.IDScope, EventTypes: t.EventTypes}
 		if t.Provisioning != nil {
 			d := world.Duration(*t.Provisioning)
 			out.Provisioning = &d
@@ -69,22 +72,20 @@ func (c *Cloud) claimMindSphere(h *door.Hello) door.Claim {
 
 // tenantHosts are the host names that lead to a tenant: region eu1 has one broker and one gateway for all.
 func tenantHosts(t mindsphere.Tenant) []string {
-	if t.Region == mindsphere.EU1 {
+	switch t.Region {
+	case mindsphere.EU1:
 		return []string{mindsphere.HostEU1, mindsphere.GatewayEU1}
+	case mindsphere.EU2:
+		return []string{mindsphere.GatewayEU2}
 	}
-	if t.Host != "" {
-		return []string{t.Host}
-	}
-	return nil
+	return []string{t.Host}
 }
 
 // nameTenants makes the host table know the tenants.
 func (c *Cloud) nameTenants() error {
 	for _, t := range c.cores.mind.Tenants() {
-		if names := tenantHosts(t); len(names) > 0 {
-			if err := c.hosts.Put(mindsphere.Platform, t.Name, names...); err != nil {
-				return err
-			}
+		if err := c.hosts.Put(mindsphere.Platform, t.Name, tenantHosts(t)...); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -100,5 +101,8 @@ func (c *Cloud) clearTenants() {
 
 func agentDevice(c *Cloud, a mindsphere.Agent) plane.Device {
 	conn, connected := c.cores.mind.Connection(a.ClientID)
+	if t, ok := c.cores.mind.Tenant(a.Tenant); ok && t.Region == mindsphere.EU2 {
+		conn, connected = c.cores.hub.Connection(t.Hub, a.ClientID)
+	}
 	return plane.Device{Platform: mindsphere.Platform, Endpoint: a.Tenant, ID: a.ClientID, Connected: connected, Conn: conn, State: stateOf(a)}
 }

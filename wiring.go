@@ -9,18 +9,28 @@ import (
 	"github.com/fakecloud/fakecloud/emulators/dps"
 	dpsmqtt "github.com/fakecloud/fakecloud/emulators/dps/mqtt"
 	"github.com/fakecloud/fakecloud/emulators/iothub"
+	"github.com/fakecloud/fakecloud/emulators/mindsphere"
 	"github.com/fakecloud/fakecloud/internal/door"
 	"github.com/fakecloud/fakecloud/internal/world"
 )
 
-// allocator lets DPS make devices on the hubs.
-type allocator struct{ hub *iothub.Service }
+// allocator lets DPS make devices on the hubs, and agents of MindSphere's region eu2 of them.
+type allocator struct {
+	hub  *iothub.Service
+	mind *mindsphere.Service
+}
 
 var _ dps.Allocator = allocator{}
 
 // Assign implements dps.Allocator. X.509 devices become selfSigned ones with the SHA-256 thumbprint of
 // their leaf, as the real service shows them.
 func (a allocator) Assign(_ context.Context, as dps.Assignment) error {
+	tenant, agent := a.mind.TenantOfGroup(as.Group)
+	if agent {
+		if err := a.mind.JudgeAgent(tenant, as.DeviceID); err != nil {
+			return err
+		}
+	}
 	device := iothub.Device{DeviceID: as.DeviceID, InitialTwin: as.InitialTwin,
 		Capabilities: iothub.Capabilities{IoTEdge: as.Capabilities.IoTEdge}}
 	if as.Auth.SHA256 != "" {
@@ -32,6 +42,11 @@ func (a allocator) Assign(_ context.Context, as dps.Assignment) error {
 	}
 	if err := a.place(as, device); err != nil {
 		return err
+	}
+	if agent {
+		if err := a.mind.RegisterAgent(tenant, as.DeviceID); err != nil {
+			return err
+		}
 	}
 	return a.hub.Assign(as.Hub, as.DeviceID)
 }

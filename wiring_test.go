@@ -14,7 +14,7 @@ func TestAssignAgainKeepsTheDevice(t *testing.T) {
 	t.Parallel()
 	hub, id := "fakecloud-hub.azure-devices.net", "dev-1"
 	c := Start(t)
-	a := allocator{c.cores.hub}
+	a := allocator{c.cores.hub, c.cores.mind}
 	first := dps.Assignment{Hub: hub, DeviceID: id, Auth: dps.Auth{PrimaryKey: "MDEyMzQ1Njc4OWFiY2RlZg==", SecondaryKey: "MDEyMzQ1Njc4OWFiY2RlZg=="},
 		InitialTwin: []byte(`{"tags":{"hall":3}}`)}
 	require.NoError(t, a.Assign(t.Context(), first))

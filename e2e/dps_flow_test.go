@@ -194,7 +194,7 @@ func TestDPSTakeover(t *testing.T) {
 func TestDPSInstancesAreApart(t *testing.T) {
 	t.Parallel()
 	cloud := fakecloud.Start(t)
-	e := enrolled(t, cloud, "shared-id")
+	e := enrolled(t, cloud, "demo2_shared")
 	one := e.open(t, cloud)
 	e.scope = "0ne00FAKE02"
 	two := e.open(t, cloud)

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"crypto/tls"
+	"crypto/x509"
+	"net"
 	"testing"
 	"time"
 
@@ -69,4 +71,37 @@ func TestMindSphereWrongClientID(t *testing.T) {
 	events := cloud.Events(fakecloud.Filter{Platform: "mindsphere", Kind: "refused"})
 	require.NotEmpty(t, events)
 	require.Contains(t, events[0].Expected, "demo_pump-7")
+}
+
+// MS-8: the HTTPS port takes MQTT by its ALPN name; without it MQTT is not spoken there.
+func TestMindSphereALPN(t *testing.T) {
+	t.Parallel()
+	cloud := fakecloud.Start(t)
+	pump := device(t, cloud, "pump-7")
+	over443 := func(name string, protocols ...string) *rawmqtt.Conn {
+		t.Helper()
+		raw, err := net.Dial("tcp", httpsAddr(cloud))
+		require.NoError(t, err)
+		t.Cleanup(func() { raw.Close() })
+		roots := x509.NewCertPool()
+		require.True(t, roots.AppendCertsFromPEM(cloud.RootsPEM()))
+		conn := tls.Client(raw, &tls.Config{RootCAs: roots, ServerName: name, NextProtos: protocols, Certificates: []tls.Certificate{*pump}})
+		require.NoError(t, conn.SetDeadline(time.Now().Add(rawmqtt.Patience)))
+		require.NoError(t, conn.Handshake())
+		c := rawmqtt.New(conn)
+		send(t, c, rawmqtt.Connect{ClientID: "demo_pump-7"}.Bytes())
+		return c
+	}
+	wantClosed(t, over443(mindConnect, "x-amzn-mqtt-ca"))
+	require.NoError(t, cloud.Advance(4*time.Second))
+	c := over443(mindConnect, "x-amzn-mqtt-ca")
+	wantConnack(t, c, 0)
+	send(t, c, rawmqtt.Subscribe(1, 1, "tc/demo/demo_pump-7/i/amo_v3/#"))
+	wantBytes(t, c, 0x90, 3, 0, 1, 1)
+
+	for _, protocols := range [][]string{nil, {"http/1.1"}, {"mqtt"}} {
+		wantClosed(t, over443(mindConnect, protocols...))
+	}
+	require.Contains(t, refused(t, cloud, "DOOR-5/mqtt").Expected, "x-amzn-mqtt-ca")
+	rule.Proves(t, "MS-8")
 }

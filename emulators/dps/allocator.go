@@ -12,7 +12,8 @@ import (
 type Allocator interface {
 	// Assign makes the device's identity on the hub what a says: created when it is missing, else its
 	// credentials are replaced and its twin is left alone but for a.Reset. A device that comes from another
-	// hub is gone from there afterwards.
+	// hub is gone from there afterwards. The registration fails by an error; where that is a *rule.Refusal, the
+	// journal has it when the device is told.
 	Assign(ctx context.Context, a Assignment) error
 	// Holds reports whether the hub has an identity with that device id.
 	Holds(hub, deviceID string) bool
@@ -22,6 +23,7 @@ type Allocator interface {
 type Assignment struct {
 	Hub      string // host name
 	DeviceID string
+	Group    string // id of the enrollment group that admitted the device; empty for an individual enrollment
 	Auth     Auth
 	// From is the host name of the hub that the device leaves; empty for none. Its twin goes along unless
 	// Reset is set.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/rule"
 	"github.com/fakecloud/fakecloud/internal/wire/azure"
 )
 
@@ -43,6 +44,9 @@ func (s *Service) assign(ctx context.Context, i Instance, c Caller, a admission)
 	if err != nil {
 		reg.Status, reg.ErrorCode, reg.ErrorMessage = azure.DPSFailed, codeNoHub, failure(err)
 		s.Log.Warn("no hub assigned", "endpoint", i.Name, "registration_id", reg.RegistrationID, "cause", err)
+		if r, ok := errors.AsType[*rule.Refusal](err); ok {
+			reg.Refusal = r
+		}
 		s.registrations.Put(k, reg)
 		return reg
 	}
@@ -57,6 +61,9 @@ func (s *Service) assign(ctx context.Context, i Instance, c Caller, a admission)
 func failure(err error) string {
 	if errors.Is(err, ErrNoHub) {
 		return "No IoT hub is available for the device."
+	}
+	if _, refused := errors.AsType[*rule.Refusal](err); refused {
+		return "The device was not allocated to an IoT hub."
 	}
 	return "The IoT hub did not take the device: " + clip(err.Error())
 }

@@ -184,6 +184,11 @@ func (r Registration) refusal() *rule.Refusal {
 		}
 		return &rule.Refusal{Rule: "DPS-24/disabled", Code: 200, Seen: where + " is disabled", Expected: "an enabled enrollment"}
 	case azure.DPSFailed:
+		if r.Refusal != nil {
+			told := *r.Refusal
+			told.Code, told.Silent = 200, false
+			return &told
+		}
 		return &rule.Refusal{Rule: "DPS-13/no-hub", Code: 200, Detail: r.ErrorMessage,
 			Seen: "status failed, errorCode " + fmt.Sprint(r.ErrorCode), Expected: "a linked hub that the enrollment allows"}
 	}

@@ -342,3 +342,18 @@ func operationOf(a dps.Answer) string {
 	_ = json.Unmarshal(a.Body, &body)
 	return body.OperationID
 }
+
+// A device that the Allocator refuses by a rule is told of a failure, and the journal of the rule.
+func TestAllocatorRefuses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.enrollGroupKey(t, "g", groupKey)
+	w.hubs.fail = &rule.Refusal{Rule: "MS-14/prefix", Silent: true, Detail: "another's name", Seen: "x", Expected: "y"}
+	final, state := w.provision(t, withToken("device-001", tokenV3))
+	require.Equal(t, &rule.Refusal{Rule: "MS-14/prefix", Code: 200, Detail: "another's name", Seen: "x", Expected: "y"}, final.Refusal)
+	require.Equal(t, "failed", state["status"])
+	require.Equal(t, "The device was not allocated to an IoT hub.", state["errorMessage"], "the rule is no device's business")
+	w.hubs.fail = nil
+	_, state = w.provision(t, withToken("device-001", tokenV3))
+	require.Equal(t, "assigned", state["status"])
+}

@@ -55,7 +55,7 @@ func (s *Service) plan(i Instance, c Caller, a admission, old Registration) (Ass
 		return Assignment{}, "", err
 	}
 	policy := a.terms.reprovisioning(c.APIVersion)
-	out := Assignment{Hub: hub, DeviceID: a.deviceID, Auth: a.auth, Capabilities: a.terms.Capabilities, InitialTwin: a.terms.InitialTwin}
+	out := Assignment{Hub: hub, DeviceID: a.deviceID, Group: a.groupID, Auth: a.auth, Capabilities: a.terms.Capabilities, InitialTwin: a.terms.InitialTwin}
 	if old.AssignedHub == "" || old.DeviceID != a.deviceID {
 		return out, azure.DPSInitialAssignment, nil
 	}

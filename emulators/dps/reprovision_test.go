@@ -60,7 +60,7 @@ func TestReprovision(t *testing.T) {
 			require.Equal(t, c.substatus, after["substatus"])
 			require.Equal(t, before["createdDateTimeUtc"], after["createdDateTimeUtc"])
 			got := w.hubs.last(t)
-			c.want.DeviceID, c.want.Auth = "device-001", got.Auth
+			c.want.DeviceID, c.want.Group, c.want.Auth = "device-001", "g", got.Auth
 			require.Equal(t, c.want, got)
 		})
 	}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/fakecloud/fakecloud/internal/rule"
 )
 
 // AllocationPolicy chooses the hub of a device.
@@ -120,19 +122,21 @@ type Group struct {
 
 // Registration is the record of a device that registered.
 type Registration struct {
-	RegistrationID string    `json:"registrationId"`
-	GroupID        string    `json:"enrollmentGroupId,omitempty"` // empty: an individual enrollment
-	Attestation    string    `json:"attestation"`                 // x509 or symmetricKey
-	DeviceID       string    `json:"deviceId,omitempty"`
-	AssignedHub    string    `json:"assignedHub,omitempty"` // the hub's own host name, whatever the device was told
-	Status         string    `json:"status"`                // assigned, failed or disabled
-	Substatus      string    `json:"substatus,omitempty"`
-	FormerHubs     []string  `json:"formerHubs,omitempty"` // host names, oldest first; without AssignedHub's last stay
-	ErrorCode      int       `json:"errorCode,omitempty"`
-	ErrorMessage   string    `json:"errorMessage,omitempty"`
-	Created        time.Time `json:"createdDateTimeUtc"`
-	LastUpdated    time.Time `json:"lastUpdatedDateTimeUtc"`
-	ETag           string    `json:"etag"`
+	RegistrationID string   `json:"registrationId"`
+	GroupID        string   `json:"enrollmentGroupId,omitempty"` // empty: an individual enrollment
+	Attestation    string   `json:"attestation"`                 // x509 or symmetricKey
+	DeviceID       string   `json:"deviceId,omitempty"`
+	AssignedHub    string   `json:"assignedHub,omitempty"` // the hub's own host name, whatever the device was told
+	Status         string   `json:"status"`                // assigned, failed or disabled
+	Substatus      string   `json:"substatus,omitempty"`
+	FormerHubs     []string `json:"formerHubs,omitempty"` // host names, oldest first; without AssignedHub's last stay
+	ErrorCode      int      `json:"errorCode,omitempty"`
+	ErrorMessage   string   `json:"errorMessage,omitempty"`
+	// Refusal is the rule by which the Allocator refused the device; nil where it was not by a rule.
+	Refusal     *rule.Refusal `json:"refusal,omitempty"`
+	Created     time.Time     `json:"createdDateTimeUtc"`
+	LastUpdated time.Time     `json:"lastUpdatedDateTimeUtc"`
+	ETag        string        `json:"etag"`
 	// AuthenticationKey brings the hub's key to a TPM, which alone can open it; base64.
 	AuthenticationKey string `json:"authenticationKey,omitempty"`
 }

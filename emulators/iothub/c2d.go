@@ -47,6 +47,16 @@ type C2D struct {
 	Ack             Ack
 	Properties      []C2DProperty
 	Body            []byte // kept; must not be changed
+	// Shown is what the journal has for a Body that holds a secret; nil shows the Body.
+	Shown []byte
+}
+
+// shown is what the journal may show of the body.
+func (m C2D) shown() []byte {
+	if m.Shown != nil {
+		return m.Shown
+	}
+	return m.Body
 }
 
 // C2DProperty is an application property, which may be null.
@@ -148,7 +158,7 @@ func (s *Service) SendC2D(hub, device, module string, m C2D) (C2DMessage, error)
 	s.c2d.Put(box.key(), q)
 	s.armC2D(box, msg, ttl)
 	e := s.c2dEvent(box, "message queued")
-	e.Payload, e.Properties = m.Body, map[string]string{"sequenceNumber": strconv.FormatUint(msg.Seq, 10)}
+	e.Payload, e.Properties = m.shown(), map[string]string{"sequenceNumber": strconv.FormatUint(msg.Seq, 10)}
 	if m.MessageID != "" {
 		e.Properties["message-id"] = m.MessageID
 	}

@@ -86,13 +86,12 @@ func (c *Session) noteFault(m D2C) {
 	}
 }
 
-// AsksForFault reports whether the last message asks for a fault, so that the head must tell when it is
-// acknowledged.
-func (c *Session) AsksForFault() bool { return c.wanted.Load() != nil }
-
 // Acknowledged tells that the client has been told that its messages are stored; a fault that they ask for
-// is counted from here on. It does not block.
+// is counted from here on, and consumers go on. It does not block.
 func (c *Session) Acknowledged() {
+	for _, do := range c.follow.take() {
+		do()
+	}
 	if q := c.wanted.Swap(nil); q != nil {
 		c.svc.clock.AfterFunc(q.delay, func() { c.svc.carryOut(c, q) })
 	}

@@ -26,7 +26,7 @@ var (
 	ErrPrecondition = errors.New("etag does not match")
 )
 
-// Config makes a Service. All but the limits, Log and Faults is required.
+// Config makes a Service. All but the limits, Log, Faults and Consumer is required.
 type Config struct {
 	Clock   clock.Clock
 	IDs     *ids.Source
@@ -34,6 +34,8 @@ type Config struct {
 	Store   *store.Store
 	Log     *slog.Logger // nil discards
 	Faults  *fault.Set   // asked at twin.get, twin.patch and method; nil has none
+	// Consumer reads every device-to-cloud message; nil is none.
+	Consumer Consumer
 	// TelemetryMessages and TelemetryBytes bound the kept telemetry, the oldest goes first.
 	// Zero takes 100,000 messages and 64 MiB.
 	TelemetryMessages int
@@ -48,6 +50,8 @@ type Service struct {
 	faults  *fault.Set
 	store   *store.Store
 	log     *slog.Logger
+
+	consumer Consumer
 
 	hubs     *store.Table[Hub]
 	devices  *store.Table[Device] // by hub and device id
@@ -84,7 +88,7 @@ func New(c Config) *Service {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Service{
-		clock: c.Clock, ids: c.IDs, journal: c.Journal, faults: c.Faults, store: c.Store, log: c.Log,
+		clock: c.Clock, ids: c.IDs, journal: c.Journal, faults: c.Faults, store: c.Store, log: c.Log, consumer: c.Consumer,
 		hubs:      store.NewTable(c.Store, "iothub.hubs", Hub.clone, keptHub()),
 		devices:   store.NewTable(c.Store, "iothub.devices", Device.clone, keptDevice()),
 		modules:   store.NewTable(c.Store, "iothub.modules", Module.clone, keptModule()),

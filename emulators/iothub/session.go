@@ -39,8 +39,9 @@ type Session struct {
 	stamps []Property        // constant part of what is stamped on telemetry
 	expiry clock.Timer
 	wanted atomic.Pointer[request] // a fault that the last message asks for
-	state  atomic.Int32            // running, ended or void
-	active atomic.Int64            // wall time of the last activity, nanoseconds
+	follow follow
+	state  atomic.Int32 // running, ended or void
+	active atomic.Int64 // wall time of the last activity, nanoseconds
 }
 
 // The states of a session.

@@ -133,6 +133,7 @@ func (c *Session) keep(m D2C) {
 	e.Payload, e.Properties = m.Body, shown
 	c.svc.journal.Append(e)
 	c.noteFault(m)
+	c.consume(msg, m.Will)
 }
 
 func tooLarge(seen string) *rule.Refusal {

@@ -49,17 +49,36 @@ func (s *Service) PutTenant(t Tenant) error {
 	if err := t.validate(); err != nil {
 		return fmt.Errorf("tenant %q: %w", clip(t.Name), err)
 	}
+	old, replaces, err := s.keepTenant(t)
+	if err == nil {
+		err = s.enroll(t.Name)
+	}
+	switch {
+	case err == nil:
+		return nil
+	case replaces:
+		s.tenants.Put(t.Name, old)
+	default:
+		s.tenants.Delete(t.Name)
+	}
+	return fmt.Errorf("tenant %q: %w", t.Name, err)
+}
+
+// keepTenant writes a valid tenant.
+func (s *Service) keepTenant(t Tenant) (old Tenant, replaces bool, err error) {
 	s.admin.Lock()
 	defer s.admin.Unlock()
-	old, replaces := s.tenants.Get(t.Name)
+	old, replaces = s.tenants.Get(t.Name)
 	switch {
 	case replaces && old.Region != t.Region:
-		return fmt.Errorf("tenant %q: %w", t.Name, invalid("region cannot change from %s to %s; delete the tenant first", old.Region, t.Region))
+		return old, true, invalid("region cannot change from %s to %s; delete the tenant first", old.Region, t.Region)
+	case replaces && !strings.EqualFold(old.IDScope, t.IDScope):
+		return old, true, invalid("idScope cannot change from %s to %s; delete the tenant first", old.IDScope, t.IDScope)
 	case !replaces && s.tenants.Len() >= maxTenants:
-		return fmt.Errorf("tenant %q: %w: there are %d tenants", t.Name, ErrLimit, maxTenants)
+		return old, false, fmt.Errorf("%w: there are %d tenants", ErrLimit, maxTenants)
 	}
 	s.tenants.Put(t.Name, t)
-	return nil
+	return old, replaces, nil
 }
 
 func (t Tenant) validate() error {
@@ -74,8 +93,12 @@ func (t Tenant) validate() error {
 		return invalid("host: only a private cloud has a host name of its own")
 	case t.Region == EU2 && t.Hub == "":
 		return invalid("hub: a tenant of region eu2 needs the host name of its IoT Hub")
-	case t.Region != EU2 && t.Hub != "":
-		return invalid("hub: only region eu2 has one")
+	case t.Region == EU2 && t.IDScope == "":
+		return invalid("idScope: a tenant of region eu2 needs the ID scope of its DPS instance")
+	case t.Region == EU2 && len(t.Name) > maxEU2Tenant:
+		return invalid("in region eu2 a tenant's name has at most %d characters", maxEU2Tenant)
+	case t.Region != EU2 && (t.Hub != "" || t.IDScope != ""):
+		return invalid("hub and idScope: only region eu2 has them")
 	case t.provisioning() < 0 || t.provisioning() > maxProvisioning:
 		return invalid("provisioning %s is not between 0 and %s", t.provisioning(), maxProvisioning)
 	case len(t.EventTypes) > 1000:
@@ -92,6 +115,9 @@ func (s *Service) Tenants() []Tenant { return s.tenants.List("") }
 
 // DeleteTenant removes a tenant with its CAs, agents and assets, and reports whether there was one.
 func (s *Service) DeleteTenant(name string) bool {
+	if t, ok := s.Tenant(name); ok {
+		s.disenroll(t)
+	}
 	for _, a := range s.Agents(name) {
 		s.DeleteAgent(a.ClientID)
 	}
@@ -137,22 +163,40 @@ func (s *Service) PutCA(tenant string, c CA) (CA, error) {
 	if err != nil {
 		return CA{}, fmt.Errorf("CA certificate %q of tenant %q: %w", clip(c.ID), clip(tenant), err)
 	}
+	c.Certificate = text
+	c, restore, err := s.keepCA(tenant, c)
+	if err != nil {
+		return CA{}, err
+	}
+	if err := s.enroll(tenant); err != nil {
+		restore()
+		return CA{}, fmt.Errorf("CA certificate %q of tenant %q: %w", c.ID, tenant, err)
+	}
+	return c, nil
+}
+
+// keepCA writes a valid CA and returns it as stored, and how to take that back.
+func (s *Service) keepCA(tenant string, c CA) (kept CA, restore func(), err error) {
 	s.admin.Lock()
 	defer s.admin.Unlock()
 	if _, ok := s.tenants.Get(tenant); !ok {
-		return CA{}, fmt.Errorf("tenant %q: %w", clip(tenant), ErrNotFound)
+		return CA{}, nil, fmt.Errorf("tenant %q: %w", clip(tenant), ErrNotFound)
 	}
 	held := s.cas.List(tenant + "/")
 	old, replaces := s.cas.Get(key(tenant, c.ID))
 	if !replaces && len(held) >= MaxCAs {
-		return CA{}, fmt.Errorf("CA certificate %q of tenant %q: %w: a tenant has at most %d CA certificates", c.ID, tenant, ErrLimit, MaxCAs)
+		return CA{}, nil, fmt.Errorf("CA certificate %q of tenant %q: %w: a tenant has at most %d CA certificates", c.ID, tenant, ErrLimit, MaxCAs)
 	}
-	c.Certificate, c.Created, c.RegistrationCode = text, s.clock.Wall().UTC(), s.ids.Hex(64)
-	if replaces && old.Certificate == text {
+	restore = func() { s.cas.Delete(key(tenant, c.ID)) }
+	c.Created, c.RegistrationCode = s.clock.Wall().UTC(), s.ids.Hex(64)
+	if replaces {
+		restore = func() { s.cas.Put(key(tenant, c.ID), old) }
+	}
+	if replaces && old.Certificate == c.Certificate {
 		c.Created, c.RegistrationCode = old.Created, old.RegistrationCode
 	}
 	s.cas.Put(key(tenant, c.ID), c)
-	return c, nil
+	return c, restore, nil
 }
 
 // VerifyCA proves possession of a CA's key: proof is a certificate (PEM) with the CA's registration code as
@@ -182,7 +226,10 @@ func (s *Service) VerifyCA(tenant, id, proof string) error {
 		now.Verified = true
 		return now, nil
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return s.enroll(tenant)
 }
 
 // CA returns one CA certificate of a tenant.
@@ -192,7 +239,15 @@ func (s *Service) CA(tenant, id string) (CA, bool) { return s.cas.Get(key(tenant
 func (s *Service) CAs(tenant string) []CA { return s.cas.List(tenant + "/") }
 
 // DeleteCA removes a CA certificate and reports whether there was one. Its agents stay, but are refused.
-func (s *Service) DeleteCA(tenant, id string) bool { return s.cas.Delete(key(tenant, id)) }
+func (s *Service) DeleteCA(tenant, id string) bool {
+	if !s.cas.Delete(key(tenant, id)) {
+		return false
+	}
+	if err := s.enroll(tenant); err != nil {
+		s.log.Warn("enrollment group not changed", "endpoint", tenant, "cause", err)
+	}
+	return true
+}
 
 // Agent returns one agent.
 func (s *Service) Agent(clientID string) (Agent, bool) { return s.agents.Get(clientID) }

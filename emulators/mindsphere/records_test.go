@@ -2,6 +2,7 @@ package mindsphere_test
 
 import (
 	"crypto/x509"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,10 +19,12 @@ func TestPutTenantRefuses(t *testing.T) {
 		"none of eu1, eu2, private":      {Name: "a", Region: "us1"},
 		"needs its broker's host name":   {Name: "a", Region: mindsphere.Private},
 		"needs the host name of its IoT": {Name: "a", Region: mindsphere.EU2},
-		"only region eu2 has one":        {Name: "a", Hub: "h"},
+		"only region eu2 has them":       {Name: "a", Hub: "h"},
+		"needs the ID scope":             {Name: "a", Region: mindsphere.EU2, Hub: "h"},
+		"at most 40 characters":          {Name: strings.Repeat("a", 41), Region: mindsphere.EU2, Hub: "h", IDScope: "0ne00FAKE02"},
 		"only a private cloud":           {Name: "a", Host: "broker.example"},
 		"not between 0 and 1h":           {Name: "a", Provisioning: duration(2 * time.Hour)},
-		"cannot change from eu1 to eu2":  {Name: "camexia", Region: mindsphere.EU2, Hub: "h.azure-devices.net"},
+		"cannot change from eu1 to eu2":  {Name: "camexia", Region: mindsphere.EU2, Hub: "h.azure-devices.net", IDScope: "0ne00FAKE02"},
 	} {
 		require.ErrorContains(t, f.PutTenant(tenant), why)
 		require.ErrorIs(t, f.PutTenant(tenant), mindsphere.ErrInvalid)
@@ -97,7 +100,7 @@ func TestManyRenewals(t *testing.T) {
 func TestClaim(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	require.NoError(t, f.PutTenant(mindsphere.Tenant{Name: "demo2", Region: mindsphere.EU2, Hub: "h.azure-devices.net"}))
+	require.NoError(t, f.PutTenant(mindsphere.Tenant{Name: "demo2", Region: mindsphere.EU2, Hub: "h.azure-devices.net", IDScope: "0ne00FAKE02"}))
 	require.NoError(t, f.PutTenant(mindsphere.Tenant{Name: "site", Region: mindsphere.Private, Host: "mqtt.site.test"}))
 	own := []*x509.Certificate{f.leaf(t, "camexia-ca", "dev").Leaf}
 	f.ca(t, "foreign")

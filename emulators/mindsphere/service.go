@@ -52,6 +52,9 @@ type Service struct {
 	data        data
 	secret      []byte
 
+	enrolling sync.Mutex // held over a change of what DPS knows of a tenant, so that the newest state wins
+	enroller  Enroller
+
 	mu       sync.Mutex
 	live     map[string]*Session // by client id
 	carriers map[Region]Carrier

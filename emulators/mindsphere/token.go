@@ -114,12 +114,19 @@ func cutLast(token string) (before, after string, found bool) {
 // offer returns the address of a model's download, to which secretOf belongs. Whoever has the address may
 // read the model, as with the signed addresses of the real service.
 func (s *Service) offer(m Model) string {
-	return "https://" + GatewayEU1 + DownloadPath + m.ID + "?signature="
+	gateway := GatewayEU1
+	if a, ok := s.agents.Get(m.Agent); ok {
+		if t, ok := s.Tenant(a.Tenant); ok && t.Region == EU2 {
+			gateway = GatewayEU2
+		}
+	}
+	return "https://" + gateway + DownloadPath + m.ID + "?signature="
 }
 
-// Where models are downloaded: the gateway of region eu1, and the path before the model's id.
+// Where models are downloaded: the gateways of the regions, and the path before the model's id.
 const (
 	GatewayEU1   = "gateway.eu1.mindsphere.io"
+	GatewayEU2   = "gateway.eu2.mindsphere.io"
 	DownloadPath = "/api/assetmodeler/v4/downloads/"
 )
 

@@ -27,6 +27,8 @@ type Tenant struct {
 	Host string `json:"host,omitempty"`
 	// Hub is the host name of the IoT Hub that holds the agents of region eu2.
 	Hub string `json:"hub,omitempty"`
+	// IDScope is that of the DPS instance where the agents of region eu2 register. It cannot change.
+	IDScope string `json:"idScope,omitempty"`
 	// Provisioning is how long new agents are turned away, at most an hour; nil takes DefaultProvisioning.
 	Provisioning *time.Duration `json:"provisioning,omitempty"`
 	// EventTypes are the event types that the tenant knows; empty takes events of any type.

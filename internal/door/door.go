@@ -209,7 +209,7 @@ func (d *Door) handle(s *sock) {
 	d.shookHands(s, &state)
 	if s.port == HTTPS && state.NegotiatedProtocol != amznALPN {
 		_ = s.SetDeadline(time.Time{})
-		d.webConns.put(conn)
+		d.webConns.put(&webConn{Conn: conn, door: d, sock: s})
 		return
 	}
 	d.serveMQTT(s, conn, &state)

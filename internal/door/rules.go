@@ -90,9 +90,10 @@ var doorRules = []rule.Rule{
 		{ID: "protocol", Why: "The CONNECT names a protocol that is not MQTT.", Fix: "Use protocol name MQTT with level 4 (3.1.1), or MQIsdp with level 3."},
 		{ID: "size", Why: "The CONNECT is larger than any legal one.", Fix: "Shorten client id, will and password to less than 64 KiB together."},
 	}},
-	{ID: "DOOR-5", Title: "An HTTPS request that no platform takes: 404", Source: ourselves, Grade: rule.Documented, Causes: []rule.Cause{
+	{ID: "DOOR-5", Title: "An HTTPS request that no platform takes: 404; MQTT without WebSocket and without its ALPN name: closed", Source: ourselves, Grade: rule.Documented, Causes: []rule.Cause{
 		{ID: "host", Why: "Neither the host name nor the path belong to something that is emulated here.", Fix: "Use the vendor's host name (`fakecloud hosts` lists them)."},
 		{ID: "platform", Why: "The platform of this host name is not emulated over HTTPS.", Fix: "Use MQTT on port 8883 for it."},
+		{ID: "mqtt", Why: "The client speaks MQTT on the HTTPS port, where it must be asked for.", Fix: "Connect to port 8883, or over WebSocket; for MindSphere offer the ALPN name x-amzn-mqtt-ca (mosquitto: --tls-alpn x-amzn-mqtt-ca)."},
 	}},
 	{ID: "DOOR-6", Title: "The proxy port opens no such tunnel: 403, or SOCKS5 reply 2", Source: ourselves, Grade: rule.Documented, Causes: []rule.Cause{
 		{ID: "name", Why: "The client asked for a host that is not emulated. The proxy reaches nothing else: no request leaves this machine.", Fix: "Set NO_PROXY for other hosts, or use one of the names in `fakecloud hosts`."},

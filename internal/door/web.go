@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/fakecloud/fakecloud/internal/broker"
 	"github.com/fakecloud/fakecloud/internal/hosts"
+	"github.com/fakecloud/fakecloud/internal/rule"
 )
 
 // Limits of HTTPS requests; bodies are limited by the platforms.
@@ -50,7 +52,7 @@ func (d *Door) newWeb() *http.Server {
 		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){}, // no HTTP/2: the vendors have none
 		ErrorLog:          slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
 		ConnState: func(conn net.Conn, state http.ConnState) {
-			s := conn.(*tls.Conn).NetConn().(*sock)
+			s := conn.(*webConn).sock
 			switch {
 			case state == http.StateActive:
 				s.handedOver.Store(true)
@@ -60,10 +62,38 @@ func (d *Door) newWeb() *http.Server {
 			}
 		},
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
-			secure := conn.(*tls.Conn)
-			return context.WithValue(ctx, contextKey{}, visit{sock: secure.NetConn().(*sock), tls: secure})
+			c := conn.(*webConn)
+			return context.WithValue(ctx, contextKey{}, visit{sock: c.sock, tls: c.Conn})
 		},
 	}
+}
+
+// webConn is a TLS connection on the HTTPS port. It refuses clients that speak MQTT there and have not agreed on
+// it by ALPN: the HTTP server would wait for the end of a line that never comes.
+type webConn struct {
+	*tls.Conn
+	door  *Door
+	sock  *sock
+	begun bool
+}
+
+// firstOfConnect is the first byte of a CONNECT (MQTT 3.1.1, section 3.1.1); no HTTP method begins with it.
+const firstOfConnect = 0x10
+
+// Read implements net.Conn.
+func (c *webConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n == 0 || c.begun {
+		return n, err
+	}
+	c.begun = true
+	if b[0] != firstOfConnect {
+		return n, err
+	}
+	c.sock.handedOver.Store(true) // its end is told here
+	c.door.refuse(c.sock, &rule.Refusal{Rule: "DOOR-5/mqtt", Silent: true, Seen: firstBytes(b[:n]),
+		Expected: "the ALPN name " + amznALPN + " (MindSphere), MQTT over WebSocket, or port 8883"}, "")
+	return 0, io.EOF
 }
 
 // serveHTTP hands a request to the platform that its host name or its path belongs to.

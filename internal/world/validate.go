@@ -21,6 +21,7 @@ func Validate(w *World) error {
 	v.pki()
 	v.hubs()
 	v.dps()
+	v.tenants()
 	v.iotda()
 	v.serve()
 	slices.SortStableFunc(v.problems, func(a, b Problem) int {

@@ -15,7 +15,7 @@ var _ iothub.C2DSink = (*device)(nil)
 // does.
 func (d *device) Message(m iothub.C2DMessage, complete func()) bool {
 	return d.link.Send(broker.Outgoing{
-		Topic: azure.DeviceboundTopic(d.id.DeviceID, d.id.ModuleID, deviceboundBag(d.id, m)), Payload: m.Body, QoS: 1,
+		Topic: azure.DeviceboundTopic(d.id.DeviceID, d.id.ModuleID, deviceboundBag(d.id, m)), Payload: m.Body, Shown: m.Shown, QoS: 1,
 		Acked: complete,
 		Sent: func(qos byte) {
 			if qos == 0 {

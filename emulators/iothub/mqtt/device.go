@@ -159,7 +159,7 @@ func (d *device) telemetry(ctx context.Context, m broker.Message, bag string) br
 		return closing(r)
 	}
 	v := broker.Verdict{Action: broker.Accept}
-	if d.session.AsksForFault() {
+	if d.session.AwaitsAck() {
 		v.After = d.session.Acknowledged
 	}
 	return v

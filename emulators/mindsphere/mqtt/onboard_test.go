@@ -170,7 +170,7 @@ func TestWrongClientID(t *testing.T) {
 	} {
 		t.Run(strings.TrimPrefix(string(c.rule), "MS-5/")+" "+c.id[:min(20, len(c.id))], func(t *testing.T) {
 			onWire(t, func(t *testing.T, s *server) {
-				require.NoError(t, s.svc.PutTenant(mindsphere.Tenant{Name: "elsewhere", Region: mindsphere.EU2, Hub: "h.azure-devices.net"}))
+				require.NoError(t, s.svc.PutTenant(mindsphere.Tenant{Name: "elsewhere", Region: mindsphere.EU2, Hub: "h.azure-devices.net", IDScope: "0ne00FAKE02"}))
 				s.attempt(t, brokertest.Connect{ClientID: c.id}, chain(s.leaf(t, "camexia-ca", c.cn))...).ExpectClosed()
 				e := s.refusedAs(t, c.rule)
 				require.Equal(t, c.expected, e.Expected)

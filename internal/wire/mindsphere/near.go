@@ -30,15 +30,20 @@ func nearest(topic string, known []Channel) Channel {
 	tail := strings.Join(part[max(0, len(part)-2):], "/")
 	best, fewest := known[0], -1
 	for _, c := range known {
-		d := edits(tail, c.String())
-		if !strings.Contains(tail, c.App) { // a wrong topic of the right application is nearer than another application
-			d += 3
-		}
-		if fewest < 0 || d < fewest {
+		if d := distance(tail, c); fewest < 0 || d < fewest {
 			best, fewest = c, d
 		}
 	}
 	return best
+}
+
+// distance counts edits; a wrong topic of the right application is nearer than another application.
+func distance(tail string, c Channel) int {
+	d := edits(tail, c.String())
+	if !strings.Contains(tail, c.App) {
+		d += 3
+	}
+	return d
 }
 
 // edits is the Levenshtein distance in bytes.
