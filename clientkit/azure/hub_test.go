@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/fakecloud/fakecloud/clientkit/internal/kittest"
 )
 
 const hubHost = "contoso.azure-devices.net"
@@ -21,17 +23,17 @@ const demoKey = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 // vectorNow makes a token of one hour end at vector V1's expiry, 2030-01-01.
 func vectorNow() time.Time { return time.Unix(1893456000-3600, 0) }
 
-func hubConfig(c *cloud) HubConfig {
+func hubConfig(c *kittest.Cloud) HubConfig {
 	credential, err := SymmetricKey(demoKey)
-	require.NoError(c.t, err)
+	require.NoError(c.TB, err)
 	return HubConfig{
-		Host: hubHost, DeviceID: "dev-01", Credential: credential, TLS: c.tls(), Dial: c.dial,
+		Host: hubHost, DeviceID: "dev-01", Credential: credential, TLS: c.TLS(), Dial: c.Dial,
 		Timing: Timing{Jitter: func() float64 { return 0 }},
 	}
 }
 
 // up connects a hub to c and returns both ends.
-func up(t *testing.T, c *cloud, cfg HubConfig) (*Hub, *peer) {
+func up(t *testing.T, c *kittest.Cloud, cfg HubConfig) (*Hub, *kittest.Peer) {
 	t.Helper()
 	type result struct {
 		hub *Hub
@@ -42,7 +44,7 @@ func up(t *testing.T, c *cloud, cfg HubConfig) (*Hub, *peer) {
 		h, err := Dial(t.Context(), cfg)
 		done <- result{h, err}
 	}()
-	p, _ := c.accept(accepted)
+	p, _ := c.Accept(kittest.Accepted)
 	got := <-done
 	require.NoError(t, got.err)
 	t.Cleanup(func() { _ = got.hub.Close(context.Background()) })
@@ -61,7 +63,7 @@ func text(body string) Message { return Message{Body: []byte(body)} }
 // The literal CONNECT and PUBLISH packets; the password is the whole token of vector V1 of the sheet.
 func TestHubLiteralPackets(t *testing.T) {
 	t.Parallel()
-	cert, _ := selfSigned(t, "dev-01")
+	cert, _ := kittest.SelfSigned(t, "dev-01")
 	cases := map[string]struct {
 		change           func(*HubConfig)
 		address          string
@@ -104,14 +106,14 @@ func TestHubLiteralPackets(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				c := newCloud(t, hubHost, "127.0.0.1")
+				c := kittest.NewCloud(t, hubHost, "127.0.0.1")
 				cfg := hubConfig(c)
 				tc.change(&cfg)
 				go func() {
 					h, err := Dial(t.Context(), cfg)
 					if err != nil {
 						t.Error(err)
-						close(c.peers)
+						close(c.Peers)
 						return
 					}
 					if err := h.Send(t.Context(), text(`{""}`)); err != nil {
@@ -119,14 +121,14 @@ func TestHubLiteralPackets(t *testing.T) {
 					}
 					_ = h.Close(t.Context())
 				}()
-				p, connect := c.accept(accepted)
-				require.Equal(t, tc.address, <-c.dials)
+				p, connect := c.Accept(kittest.Accepted)
+				require.Equal(t, tc.address, <-c.Dials)
 				require.Equal(t, tc.connect, connect)
-				publish := p.packet()
+				publish := p.Packet()
 				require.Equal(t, tc.publish, publish)
-				p.puback(publish)
-				p.expect(disconnect)
-				p.expectEnd()
+				p.Puback(publish)
+				p.Expect(kittest.Disconnect)
+				p.ExpectEnd()
 			})
 		})
 	}
@@ -135,13 +137,13 @@ func TestHubLiteralPackets(t *testing.T) {
 func TestSendWaitsForPuback(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCloud(t, hubHost)
+		c := kittest.NewCloud(t, hubHost)
 		h, p := up(t, c, hubConfig(c))
 		sent := sending(t.Context(), h, text("1"))
-		publish := p.packet()
+		publish := p.Packet()
 		synctest.Wait()
 		require.Empty(t, sent, "no return before the PUBACK")
-		p.puback(publish)
+		p.Puback(publish)
 		require.NoError(t, <-sent)
 	})
 }
@@ -152,7 +154,7 @@ func TestSendAgainAfterLostConnection(t *testing.T) {
 		t.Run(fmt.Sprintf("clean session %t", clean), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				c := newCloud(t, hubHost)
+				c := kittest.NewCloud(t, hubHost)
 				var mu sync.Mutex
 				var states []string
 				cfg := hubConfig(c)
@@ -164,22 +166,22 @@ func TestSendAgainAfterLostConnection(t *testing.T) {
 				}
 				h, p := up(t, c, cfg)
 				sent := sending(t.Context(), h, text("precious"))
-				first := p.packet()
+				first := p.Packet()
 				start := time.Now()
-				p.drop()
+				p.Drop()
 
-				p, _ = c.accept("\x20\x02\x00\x03") // busy: not final
+				p, _ = c.Accept("\x20\x02\x00\x03") // busy: not final
 				require.Equal(t, 500*time.Millisecond, time.Since(start))
-				p.expectEnd()
-				p, _ = c.accept(accepted)
+				p.ExpectEnd()
+				p, _ = c.Accept(kittest.Accepted)
 				require.Equal(t, 1500*time.Millisecond, time.Since(start), "the delay doubles")
-				second := p.packet()
+				second := p.Packet()
 				require.Equal(t, first, second)
-				p.puback(second)
+				p.Puback(second)
 				require.NoError(t, <-sent)
 
 				require.NoError(t, h.Close(t.Context()))
-				p.expect(disconnect)
+				p.Expect(kittest.Disconnect)
 				require.Equal(t, []string{
 					"connecting false", "connected false", "disconnected true", "connecting false",
 					"disconnected true", "connecting false", "connected false", "closed false",
@@ -194,28 +196,28 @@ func TestSendAgainAfterLostConnection(t *testing.T) {
 func TestPubackJustBeforeTheEndCounts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCloud(t, hubHost)
+		c := kittest.NewCloud(t, hubHost)
 		h, p := up(t, c, hubConfig(c))
 		sent := sending(t.Context(), h, text("once"))
-		p.puback(p.packet())
-		p.drop()
+		p.Puback(p.Packet())
+		p.Drop()
 		require.NoError(t, <-sent)
-		p, _ = c.accept(accepted)
+		p, _ = c.Accept(kittest.Accepted)
 		synctest.Wait() // for the hub to take the CONNACK
 		require.NoError(t, h.Close(t.Context()))
-		p.expect(disconnect)
+		p.Expect(kittest.Disconnect)
 	})
 }
 
 func TestRefusedReconnectIsFinal(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCloud(t, hubHost)
+		c := kittest.NewCloud(t, hubHost)
 		h, p := up(t, c, hubConfig(c))
 		sent := sending(t.Context(), h, text("1"))
-		p.packet()
-		p.drop()
-		p, _ = c.accept("\x20\x02\x00\x05")
+		p.Packet()
+		p.Drop()
+		p, _ = c.Accept("\x20\x02\x00\x05")
 		var refused *ConnectError
 		err := <-sent
 		require.ErrorAs(t, err, &refused)
@@ -224,30 +226,30 @@ func TestRefusedReconnectIsFinal(t *testing.T) {
 		require.EqualError(t, refused, "azure: contoso.azure-devices.net refused the connection: return code 5 (not authorized)")
 		<-h.Done()
 		require.ErrorAs(t, h.Err(), &refused)
-		p.expectEnd()
+		p.ExpectEnd()
 	})
 }
 
 func TestDialRefused(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCloud(t, hubHost)
+		c := kittest.NewCloud(t, hubHost)
 		failed := make(chan error, 1)
 		go func() {
 			_, err := Dial(t.Context(), hubConfig(c))
 			failed <- err
 		}()
-		c.accept("\x20\x02\x00\x05")
+		c.Accept("\x20\x02\x00\x05")
 		var refused *ConnectError
 		require.ErrorAs(t, <-failed, &refused)
-		require.Len(t, c.dials, 1)
+		require.Len(t, c.Dials, 1)
 	})
 }
 
 func TestDialEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCloud(t, hubHost)
+		c := kittest.NewCloud(t, hubHost)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		cfg := hubConfig(c)
@@ -261,7 +263,7 @@ func TestDialEndsWithItsContext(t *testing.T) {
 func TestTokenIsRenewed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCloud(t, hubHost)
+		c := kittest.NewCloud(t, hubHost)
 		cfg := hubConfig(c)
 		cfg.TokenLife = 1000 * time.Second
 		start := time.Now()
@@ -269,22 +271,22 @@ func TestTokenIsRenewed(t *testing.T) {
 
 		time.Sleep(849 * time.Second)
 		sent := sending(t.Context(), h, text("under way"))
-		publish := p.packet()
+		publish := p.Packet()
 		time.Sleep(2 * time.Second)
 		waiting := sending(t.Context(), h, text("waits"))
 		synctest.Wait()
-		require.Empty(t, p.packets, "DISCONNECT waits for the PUBACK, the next message for the new connection")
-		p.puback(publish)
+		require.Empty(t, p.Packets, "DISCONNECT waits for the PUBACK, the next message for the new connection")
+		p.Puback(publish)
 		require.NoError(t, <-sent)
-		p.expect(disconnect)
-		p.expectEnd()
+		p.Expect(kittest.Disconnect)
+		p.ExpectEnd()
 
-		p, connect := c.accept(accepted)
+		p, connect := c.Accept(kittest.Accepted)
 		require.Equal(t, 851*time.Second, time.Since(start), "85 percent of the token's life and the wait")
 		require.Contains(t, connect, fmt.Sprintf("&se=%d", time.Now().Unix()+1000))
-		publish = p.packet()
+		publish = p.Packet()
 		require.Contains(t, publish, "waits")
-		p.puback(publish)
+		p.Puback(publish)
 		require.NoError(t, <-waiting)
 	})
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/fakecloud/fakecloud/clientkit/internal/kittest"
 )
 
 // publication is a raw PUBLISH with QoS 0, or with QoS 1 when it has a packet identifier.
@@ -25,33 +27,10 @@ func publication(topic, id, payload string) string {
 	return head + string([]byte{byte(len(rest)&0x7f | 0x80), byte(len(rest) >> 7)}) + rest
 }
 
-// subscribed takes a SUBSCRIBE to filter with QoS 1 and grants it.
-func (p *peer) subscribed(filter string) {
-	p.t.Helper()
-	packet := p.packet()
-	require.Equal(p.t, fmt.Sprintf("\x00%c%s\x01", len(filter), filter), packet[4:])
-	require.Equal(p.t, "\x82", packet[:1])
-	p.send("\x90\x03" + packet[2:4] + "\x01")
-}
-
-// published takes a PUBLISH with QoS 1, acknowledges it and returns its topic and payload.
-func (p *peer) published() (topic, payload string) {
-	p.t.Helper()
-	packet := p.packet()
-	require.Equal(p.t, "\x32", packet[:1])
-	p.puback(packet)
-	at := 2
-	for packet[at-1] >= 0x80 {
-		at++
-	}
-	end := at + 2 + int(packet[at])<<8 + int(packet[at+1])
-	return packet[at+2 : end], packet[end+2:]
-}
-
 // connected is a hub on a cloud that it does not leave.
-func connected(t *testing.T) (*Hub, *peer) {
+func connected(t *testing.T) (*Hub, *kittest.Peer) {
 	t.Helper()
-	c := newCloud(t, hubHost)
+	c := kittest.NewCloud(t, hubHost)
 	return up(t, c, hubConfig(c))
 }
 
@@ -79,12 +58,12 @@ func TestGetTwin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, p := connected(t)
 		got := wait(func() (Twin, error) { return h.GetTwin(t.Context()) })
-		p.subscribed("$iothub/twin/res/#")
-		topic, payload := p.published()
+		p.Grant("$iothub/twin/res/#")
+		topic, payload := p.Take()
 		require.Equal(t, "$iothub/twin/GET/?$rid=1", topic)
 		require.Empty(t, payload)
-		p.send(publication("$iothub/twin/res/200/?$rid=ff", "", `{}`)) // nobody's
-		p.send(publication("$iothub/twin/res/200/?$rid=1", "", `{"desired":{"period":5,"$version":7},"reported":{"$version":2}}`))
+		p.Send(publication("$iothub/twin/res/200/?$rid=ff", "", `{}`)) // nobody's
+		p.Send(publication("$iothub/twin/res/200/?$rid=1", "", `{"desired":{"period":5,"$version":7},"reported":{"$version":2}}`))
 		r := <-got
 		require.NoError(t, r.err)
 		require.Equal(t, Twin{
@@ -95,17 +74,17 @@ func TestGetTwin(t *testing.T) {
 		version := wait(func() (int64, error) {
 			return h.UpdateReported(t.Context(), map[string]any{"on": true, "old": nil})
 		})
-		topic, payload = p.published() // the subscription stands
+		topic, payload = p.Take() // the subscription stands
 		require.Equal(t, "$iothub/twin/PATCH/properties/reported/?$rid=2", topic)
 		require.Equal(t, `{"old":null,"on":true}`, payload)
-		p.send(publication("$iothub/twin/res/204/?$rid=2&$version=3", "", ""))
+		p.Send(publication("$iothub/twin/res/204/?$rid=2&$version=3", "", ""))
 		v := <-version
 		require.NoError(t, v.err)
 		require.EqualValues(t, 3, v.value)
 
 		version = wait(func() (int64, error) { return h.UpdateReported(t.Context(), json.RawMessage(`{"$version":1}`)) })
-		p.published()
-		p.send(publication("$iothub/twin/res/400/?$rid=3", "", `{"errorCode":400004,"trackingId":"ab-G:1","message":"no"}`))
+		p.Take()
+		p.Send(publication("$iothub/twin/res/400/?$rid=3", "", `{"errorCode":400004,"trackingId":"ab-G:1","message":"no"}`))
 		require.Equal(t, &TwinError{Status: 400, ErrorCode: 400004, TrackingID: "ab-G:1", Message: "no"}, (<-version).err)
 
 		_, err := h.UpdateReported(t.Context(), []int{1})
@@ -116,18 +95,18 @@ func TestGetTwin(t *testing.T) {
 func TestTwinRequestIsAskedAgainAfterLostConnection(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCloud(t, hubHost)
+		c := kittest.NewCloud(t, hubHost)
 		h, p := up(t, c, hubConfig(c))
 		got := wait(func() (int64, error) { return h.UpdateReported(t.Context(), map[string]int{"a": 1}) })
-		p.subscribed("$iothub/twin/res/#")
-		p.published()
-		p.drop()
-		p, _ = c.accept(accepted)
-		p.subscribed("$iothub/twin/res/#")
-		topic, payload := p.published()
+		p.Grant("$iothub/twin/res/#")
+		p.Take()
+		p.Drop()
+		p, _ = c.Accept(kittest.Accepted)
+		p.Grant("$iothub/twin/res/#")
+		topic, payload := p.Take()
 		require.Equal(t, "$iothub/twin/PATCH/properties/reported/?$rid=2", topic)
 		require.Equal(t, `{"a":1}`, payload)
-		p.send(publication("$iothub/twin/res/204/?$rid=2&$version=9", "", ""))
+		p.Send(publication("$iothub/twin/res/204/?$rid=2&$version=9", "", ""))
 		r := <-got
 		require.NoError(t, r.err)
 		require.EqualValues(t, 9, r.value)
@@ -140,19 +119,19 @@ func TestTwinRequestWithoutAnswer(t *testing.T) {
 		h, p := connected(t)
 		start := time.Now()
 		got := wait(func() (Twin, error) { return h.GetTwin(t.Context()) })
-		p.subscribed("$iothub/twin/res/#")
-		p.published()
+		p.Grant("$iothub/twin/res/#")
+		p.Take()
 		require.EqualError(t, (<-got).err, "azure: twin request not answered: no answer within 30s")
 		require.Equal(t, 30*time.Second, time.Since(start))
 
 		got = wait(func() (Twin, error) { return h.GetTwin(t.Context()) })
-		p.published()
+		p.Take()
 		ended := wait(none(func() error { return h.Close(t.Context()) }))
 		synctest.Wait()
 		require.Empty(t, ended, "Close waits for the request, as it does for Send")
-		p.send(publication("$iothub/twin/res/429/?$rid=2", "", ""))
+		p.Send(publication("$iothub/twin/res/429/?$rid=2", "", ""))
 		require.EqualError(t, (<-got).err, "azure: twin request refused: status 429")
-		p.expect(disconnect)
+		p.Expect(kittest.Disconnect)
 		require.NoError(t, (<-ended).err)
 	})
 }
@@ -164,12 +143,12 @@ func TestSubscriptionRefused(t *testing.T) {
 		handler := func(context.Context, Received) {}
 		for range 2 { // a refused handler is not set
 			got := wait(none(func() error { return h.OnMessage(t.Context(), handler) }))
-			p.send("\x90\x03" + p.packet()[2:4] + "\x80")
+			p.Send("\x90\x03" + p.Packet()[2:4] + "\x80")
 			require.EqualError(t, (<-got).err, "azure: cloud-to-device messages: "+
 				"subscription to devices/dev-01/messages/devicebound/# refused with 0x80")
 		}
 		got := wait(none(func() error { return h.OnMessage(t.Context(), handler) }))
-		p.subscribed("devices/dev-01/messages/devicebound/#")
+		p.Grant("devices/dev-01/messages/devicebound/#")
 		require.NoError(t, (<-got).err)
 		require.ErrorIs(t, h.OnMessage(t.Context(), handler), errTaken)
 	})
@@ -186,27 +165,27 @@ func TestMessageIsAcknowledgedAfterItsHandler(t *testing.T) {
 				<-goOn
 			})
 		}))
-		p.subscribed("devices/dev-01/messages/devicebound/#")
+		p.Grant("devices/dev-01/messages/devicebound/#")
 		require.NoError(t, (<-got).err)
-		p.send(publication("devices/dev-01/messages/devicebound/%24.mid=m-1&%24.to=%2Fdevices%2Fdev-01%2Fmessages%2FdeviceBound"+
+		p.Send(publication("devices/dev-01/messages/devicebound/%24.mid=m-1&%24.to=%2Fdevices%2Fdev-01%2Fmessages%2FdeviceBound"+
 			"&%24.exp=2027-01-01T00:00:00.0000000Z&%24.ct=text%2Fplain&iothub-ack=full&alert=a%20b%2Bc&empty=&null", "\x00\x07", "hello"))
 		require.Equal(t, Received{
 			Body: []byte("hello"), ID: "m-1", To: "/devices/dev-01/messages/deviceBound", ContentType: "text/plain",
 			Expiry: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC), Ack: "full",
 			Properties: map[string]string{"alert": "a b+c", "empty": "", "null": ""},
 		}, <-received)
-		p.send(publication("devices/dev-01/messages/devicebound/%24.to=x", "\x00\x08", "second"))
+		p.Send(publication("devices/dev-01/messages/devicebound/%24.to=x", "\x00\x08", "second"))
 		synctest.Wait()
-		require.Empty(t, p.packets, "no PUBACK while the handler runs")
+		require.Empty(t, p.Packets, "no PUBACK while the handler runs")
 		goOn <- struct{}{}
-		p.expect("\x40\x02\x00\x07")
+		p.Expect("\x40\x02\x00\x07")
 		require.Equal(t, "second", string((<-received).Body))
 		ended := wait(none(func() error { return h.Close(t.Context()) }))
 		synctest.Wait()
 		require.Empty(t, ended, "Close waits for the handler")
 		goOn <- struct{}{}
-		p.expect("\x40\x02\x00\x08")
-		p.expect(disconnect)
+		p.Expect("\x40\x02\x00\x08")
+		p.Expect(kittest.Disconnect)
 		require.NoError(t, (<-ended).err)
 	})
 }
@@ -215,31 +194,31 @@ func TestMessageIsAcknowledgedAfterItsHandler(t *testing.T) {
 func TestMessagesBeforeTheHandler(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCloud(t, hubHost)
+		c := kittest.NewCloud(t, hubHost)
 		cfg := hubConfig(c)
 		cfg.ModuleID = "mod-a"
 		h, p := up(t, c, cfg)
-		p.send(publication("devices/dev-01/modules/mod-a/messages/devicebound/%24.to=x", "\x00\x01", "early"))
+		p.Send(publication("devices/dev-01/modules/mod-a/messages/devicebound/%24.to=x", "\x00\x01", "early"))
 		synctest.Wait()
-		require.Empty(t, p.packets)
+		require.Empty(t, p.Packets)
 		bodies := make(chan string, 1)
 		got := wait(none(func() error {
 			return h.OnMessage(t.Context(), func(_ context.Context, m Received) { bodies <- string(m.Body) })
 		}))
-		p.subscribed("devices/dev-01/modules/mod-a/messages/devicebound/#")
+		p.Grant("devices/dev-01/modules/mod-a/messages/devicebound/#")
 		require.NoError(t, (<-got).err)
 		require.Equal(t, "early", <-bodies)
-		p.expect("\x40\x02\x00\x01")
-		p.drop()
-		p, _ = c.accept(accepted)
-		p.subscribed("devices/dev-01/modules/mod-a/messages/devicebound/#")
+		p.Expect("\x40\x02\x00\x01")
+		p.Drop()
+		p, _ = c.Accept(kittest.Accepted)
+		p.Grant("devices/dev-01/modules/mod-a/messages/devicebound/#")
 	})
 }
 
 func TestMethods(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCloud(t, hubHost)
+		c := kittest.NewCloud(t, hubHost)
 		h, p := up(t, c, hubConfig(c))
 		hold := make(chan struct{})
 		got := wait(none(func() error {
@@ -248,16 +227,16 @@ func TestMethods(t *testing.T) {
 				return 202, m.Payload
 			})
 		}))
-		p.subscribed("$iothub/methods/POST/#")
+		p.Grant("$iothub/methods/POST/#")
 		require.NoError(t, (<-got).err)
 		call := func(name, rid, payload, topic, answer string) {
 			t.Helper()
-			p.send(publication("$iothub/methods/POST/"+name+"/?$rid="+rid, "", payload))
-			gotTopic, gotAnswer := p.published()
+			p.Send(publication("$iothub/methods/POST/"+name+"/?$rid="+rid, "", payload))
+			gotTopic, gotAnswer := p.Take()
 			require.Equal(t, topic, gotTopic)
 			require.Equal(t, answer, gotAnswer)
 		}
-		p.send(publication("$iothub/methods/POST/reboot/?$rid=1", "", `{"in":5}`))
+		p.Send(publication("$iothub/methods/POST/reboot/?$rid=1", "", `{"in":5}`))
 		call("other", "2", "", "$iothub/methods/res/501/?$rid=2", "") // beside the one that runs
 		require.NoError(t, h.HandleMethod(t.Context(), AnyMethod, func(_ context.Context, m MethodCall) (int, json.RawMessage) {
 			if m.Name == "bad" {
@@ -268,11 +247,11 @@ func TestMethods(t *testing.T) {
 		call("component*command", "3", "", "$iothub/methods/res/200/?$rid=3", `"component*command"`)
 		call("bad", "4", "", "$iothub/methods/res/500/?$rid=4", "")
 
-		p.drop() // the answer of reboot goes over the next connection
-		p, _ = c.accept(accepted)
-		p.subscribed("$iothub/methods/POST/#")
+		p.Drop() // the answer of reboot goes over the next connection
+		p, _ = c.Accept(kittest.Accepted)
+		p.Grant("$iothub/methods/POST/#")
 		close(hold)
-		topic, payload := p.published()
+		topic, payload := p.Take()
 		require.Equal(t, "$iothub/methods/res/202/?$rid=1", topic)
 		require.Equal(t, `{"in":5}`, payload)
 	})
@@ -281,7 +260,7 @@ func TestMethods(t *testing.T) {
 func TestDesired(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCloud(t, hubHost)
+		c := kittest.NewCloud(t, hubHost)
 		h, p := up(t, c, hubConfig(c))
 		changes := make(chan string, 8)
 		got := wait(none(func() error {
@@ -289,20 +268,20 @@ func TestDesired(t *testing.T) {
 				changes <- fmt.Sprintf("%d %t %s", d.Version, d.Complete, d.Properties)
 			})
 		}))
-		p.subscribed("$iothub/twin/PATCH/properties/desired/#")
+		p.Grant("$iothub/twin/PATCH/properties/desired/#")
 		require.NoError(t, (<-got).err)
 		rid := 0
 		document := func(desired string) {
 			t.Helper()
 			rid++
-			topic, _ := p.published()
+			topic, _ := p.Take()
 			require.Equal(t, fmt.Sprintf("$iothub/twin/GET/?$rid=%x", rid), topic)
-			p.send(publication(fmt.Sprintf("$iothub/twin/res/200/?$rid=%x", rid), "", `{"desired":`+desired+`,"reported":{"$version":1}}`))
+			p.Send(publication(fmt.Sprintf("$iothub/twin/res/200/?$rid=%x", rid), "", `{"desired":`+desired+`,"reported":{"$version":1}}`))
 		}
 		patch := func(version int, body string) {
-			p.send(publication(fmt.Sprintf("$iothub/twin/PATCH/properties/desired/?$version=%d", version), "", body))
+			p.Send(publication(fmt.Sprintf("$iothub/twin/PATCH/properties/desired/?$version=%d", version), "", body))
 		}
-		p.subscribed("$iothub/twin/res/#")
+		p.Grant("$iothub/twin/res/#")
 		document(`{"a":1,"$version":4}`)
 		require.Equal(t, `4 true {"a":1,"$version":4}`, <-changes)
 		patch(4, `{"a":1,"$version":4}`) // known
@@ -316,10 +295,10 @@ func TestDesired(t *testing.T) {
 			{`{"a":4,"b":6,"$version":7}`, ""},
 			{`{"$version":8}`, `8 true {"$version":8}`},
 		} {
-			p.drop()
-			p, _ = c.accept(accepted)
-			p.subscribed("$iothub/twin/PATCH/properties/desired/#")
-			p.subscribed("$iothub/twin/res/#")
+			p.Drop()
+			p, _ = c.Accept(kittest.Accepted)
+			p.Grant("$iothub/twin/PATCH/properties/desired/#")
+			p.Grant("$iothub/twin/res/#")
 			document(tc.desired)
 			synctest.Wait()
 			if tc.change == "" {
@@ -339,13 +318,13 @@ func TestDesiredIsReadAgainWhenThrottled(t *testing.T) {
 		got := wait(none(func() error {
 			return h.OnDesired(t.Context(), func(_ context.Context, d DesiredChange) { changes <- d })
 		}))
-		p.subscribed("$iothub/twin/PATCH/properties/desired/#")
+		p.Grant("$iothub/twin/PATCH/properties/desired/#")
 		require.NoError(t, (<-got).err)
-		p.subscribed("$iothub/twin/res/#")
-		p.published()
-		p.send(publication("$iothub/twin/res/429/?$rid=1", "", ""))
-		p.published()
-		p.send(publication("$iothub/twin/res/200/?$rid=2", "", `{"desired":{"$version":1},"reported":{"$version":1}}`))
+		p.Grant("$iothub/twin/res/#")
+		p.Take()
+		p.Send(publication("$iothub/twin/res/429/?$rid=1", "", ""))
+		p.Take()
+		p.Send(publication("$iothub/twin/res/200/?$rid=2", "", `{"desired":{"$version":1},"reported":{"$version":1}}`))
 		require.EqualValues(t, 1, (<-changes).Version)
 	})
 }
@@ -354,16 +333,16 @@ func TestDesiredIsReadAgainWhenThrottled(t *testing.T) {
 func TestSubscriptionNotRenewed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCloud(t, hubHost)
+		c := kittest.NewCloud(t, hubHost)
 		h, p := up(t, c, hubConfig(c))
 		got := wait(none(func() error { return h.OnMessage(t.Context(), func(context.Context, Received) {}) }))
-		p.subscribed("devices/dev-01/messages/devicebound/#")
+		p.Grant("devices/dev-01/messages/devicebound/#")
 		require.NoError(t, (<-got).err)
-		p.drop()
-		p, _ = c.accept(accepted)
-		require.True(t, strings.HasPrefix(p.packet(), "\x82"))
-		p.expectEnd()
-		p, _ = c.accept(accepted)
-		p.subscribed("devices/dev-01/messages/devicebound/#")
+		p.Drop()
+		p, _ = c.Accept(kittest.Accepted)
+		require.True(t, strings.HasPrefix(p.Packet(), "\x82"))
+		p.ExpectEnd()
+		p, _ = c.Accept(kittest.Accepted)
+		p.Grant("devices/dev-01/messages/devicebound/#")
 	})
 }

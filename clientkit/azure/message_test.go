@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/fakecloud/fakecloud/clientkit/internal/kittest"
 )
 
 func TestTopicOf(t *testing.T) {
@@ -52,10 +54,10 @@ func TestMessageSize(t *testing.T) {
 	require.ErrorIs(t, err, ErrTooLarge, "escaped, it does not fit into a topic")
 
 	synctest.Test(t, func(t *testing.T) {
-		c := newCloud(t, hubHost)
+		c := kittest.NewCloud(t, hubHost)
 		h, p := up(t, c, hubConfig(c))
 		require.ErrorIs(t, h.Send(t.Context(), Message{Body: make([]byte, 262145)}), ErrTooLarge)
-		require.Empty(t, p.packets)
+		require.Empty(t, p.Packets)
 	})
 }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/fakecloud/fakecloud/clientkit/internal/kittest"
 )
 
 const (
@@ -23,29 +25,15 @@ const (
 
 // answerQoS1 is an answer to the device, with packet identifier 7.
 func answerQoS1(topic, body string) string {
-	return rawPublish("\x32", topic, "\x00\x07", body)
+	return kittest.Publish("\x32", topic, "\x00\x07", body)
 }
 
-// rawPublish puts a PUBLISH together.
-func rawPublish(first, topic, id, body string) string {
-	rest := string([]byte{byte(len(topic) >> 8), byte(len(topic))}) + topic + id + body
-	length := []byte{}
-	for n := len(rest); ; n >>= 7 {
-		if n < 0x80 {
-			length = append(length, byte(n))
-			break
-		}
-		length = append(length, byte(n&0x7f)|0x80)
-	}
-	return first + string(length) + rest
-}
-
-// answer acknowledges a request and answers it, in this order as the service does.
-func (p *peer) answer(request, topic, body string) {
-	p.t.Helper()
-	p.puback(request)
-	p.send(answerQoS1(topic, body))
-	p.expect("\x40\x02\x00\x07")
+// reply acknowledges a request and answers it, in this order as the service does.
+func reply(p *kittest.Peer, request, topic, body string) {
+	p.TB.Helper()
+	p.Puback(request)
+	p.Send(answerQoS1(topic, body))
+	p.Expect("\x40\x02\x00\x07")
 }
 
 // outcome runs Provision beside the test.
@@ -64,10 +52,10 @@ func provision(ctx context.Context, cfg ProvisionConfig) <-chan outcome {
 }
 
 // dpsConfig is a device with a certificate at c.
-func dpsConfig(c *cloud) ProvisionConfig {
-	cert, _ := selfSigned(c.t, "device-001")
+func dpsConfig(c *kittest.Cloud) ProvisionConfig {
+	cert, _ := kittest.SelfSigned(c.TB, "device-001")
 	return ProvisionConfig{
-		IDScope: "0ne00FAKE01", Credential: X509(cert), TLS: c.tls(), Dial: c.dial,
+		IDScope: "0ne00FAKE01", Credential: X509(cert), TLS: c.TLS(), Dial: c.Dial,
 		Timing: Timing{Jitter: func() float64 { return 0 }},
 	}
 }
@@ -75,37 +63,37 @@ func dpsConfig(c *cloud) ProvisionConfig {
 func TestProvisionX509(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCloud(t, dpsHost)
+		c := kittest.NewCloud(t, dpsHost)
 		cfg := dpsConfig(c)
 		cfg.Payload = json.RawMessage(`{"model":7}`)
 		start := time.Now()
 		done := provision(t.Context(), cfg)
 
-		p, connect := c.accept(accepted)
-		require.Equal(t, "global.azure-devices-provisioning.net:8883", <-c.dials)
+		p, connect := c.Accept(kittest.Accepted)
+		require.Equal(t, "global.azure-devices-provisioning.net:8883", <-c.Dials)
 		require.Equal(t, "\x10\x53\x00\x04MQTT\x04\x82\x00\x1e\x00\x0adevice-001"+
 			"\x00\x3b0ne00FAKE01/registrations/device-001/api-version=2019-03-31", connect)
-		state := p.conn.ConnectionState()
+		state := p.Conn.ConnectionState()
 		require.Equal(t, dpsHost, state.ServerName)
 		require.Equal(t, "device-001", state.PeerCertificates[0].Subject.CommonName)
 
-		p.expect(subscribe)
-		p.send(suback)
-		register := p.packet()
+		p.Expect(subscribe)
+		p.Send(suback)
+		register := p.Packet()
 		require.Equal(t, "\x32\x67\x00\x2e$dps/registrations/PUT/iotdps-register/?$rid=1\x00\x02"+
 			`{"registrationId":"device-001","payload":{"model":7}}`, register)
-		p.answer(register, "$dps/registrations/res/202/?$rid=1&retry-after=3", assigning)
-		poll := p.packet()
+		reply(p, register, "$dps/registrations/res/202/?$rid=1&retry-after=3", assigning)
+		poll := p.Packet()
 		require.Equal(t, 3*time.Second, time.Since(start))
-		require.Equal(t, rawPublish("\x32", pollPrefix+"2&operationId="+operation1, "\x00\x03", ""), poll)
-		p.answer(poll, "$dps/registrations/res/202/?$rid=2", assigning)
-		poll = p.packet()
+		require.Equal(t, kittest.Publish("\x32", pollPrefix+"2&operationId="+operation1, "\x00\x03", ""), poll)
+		reply(p, poll, "$dps/registrations/res/202/?$rid=2", assigning)
+		poll = p.Packet()
 		require.Equal(t, 5*time.Second, time.Since(start), "2 s without retry-after")
-		p.send(answerQoS1("$dps/registrations/res/401/?$rid=2", `{}`)) // an answer to a past request is not ours
-		p.expect("\x40\x02\x00\x07")
-		p.answer(poll, "$dps/registrations/res/200/?$rid=3", assigned)
-		p.expect(disconnect)
-		p.expectEnd()
+		p.Send(answerQoS1("$dps/registrations/res/401/?$rid=2", `{}`)) // an answer to a past request is not ours
+		p.Expect("\x40\x02\x00\x07")
+		reply(p, poll, "$dps/registrations/res/200/?$rid=3", assigned)
+		p.Expect(kittest.Disconnect)
+		p.ExpectEnd()
 
 		got := <-done
 		require.NoError(t, got.err)
@@ -123,7 +111,7 @@ func TestProvisionX509(t *testing.T) {
 func TestProvisionSymmetricKey(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCloud(t, "dps.test")
+		c := kittest.NewCloud(t, "dps.test")
 		key, err := DeriveDeviceKey("ZmFrZWNsb3VkLXRlc3QtZ3JvdXAtbWFzdGVyLWtleS0wMDAxLWZha2VjbG91ZC10ZXN0LWdyb3VwLW1hc3Rlcg==", "device-001")
 		require.NoError(t, err)
 		require.Equal(t, "d+XLGuS2T7b8v7TXsSf+PtIWVOUvarQCXwIBe1g9yNU=", key)
@@ -131,19 +119,19 @@ func TestProvisionSymmetricKey(t *testing.T) {
 		require.NoError(t, err)
 		done := provision(t.Context(), ProvisionConfig{
 			Host: "dps.test", Port: 18883, IDScope: "0ne00FAKE01", RegistrationID: "device-001",
-			Credential: credential, TLS: c.tls(), Dial: c.dial,
+			Credential: credential, TLS: c.TLS(), Dial: c.Dial,
 			Timing: Timing{Now: func() time.Time { return time.Unix(4102444800-3600, 0) }},
 		})
-		p, connect := c.accept(accepted)
-		require.Equal(t, "dps.test:18883", <-c.dials)
+		p, connect := c.Accept(kittest.Accepted)
+		require.Equal(t, "dps.test:18883", <-c.Dials)
 		require.Equal(t, "\x10\xf0\x01\x00\x04MQTT\x04\xc2\x00\x1e\x00\x0adevice-001"+
 			"\x00\x3b0ne00FAKE01/registrations/device-001/api-version=2019-03-31"+
 			"\x00\x9bSharedAccessSignature sr=0ne00FAKE01%2Fregistrations%2Fdevice-001"+
 			"&sig=%2BUMInG4dEKIdrF%2FV9%2F0%2FKk9gnlSf4YnvBeLW0PrFgGU%3D&se=4102444800&skn=registration", connect)
-		require.Empty(t, p.conn.ConnectionState().PeerCertificates)
-		p.expect(subscribe)
-		p.send(suback)
-		p.answer(p.packet(), "$dps/registrations/res/200/?$rid=1", assigned)
+		require.Empty(t, p.Conn.ConnectionState().PeerCertificates)
+		p.Expect(subscribe)
+		p.Send(suback)
+		reply(p, p.Packet(), "$dps/registrations/res/200/?$rid=1", assigned)
 		require.NoError(t, (<-done).err)
 	})
 }
@@ -180,13 +168,13 @@ func TestProvisionRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				c := newCloud(t, dpsHost)
+				c := kittest.NewCloud(t, dpsHost)
 				done := provision(t.Context(), dpsConfig(c))
-				p, _ := c.accept(accepted)
-				p.expect(subscribe)
-				p.send(suback)
-				p.answer(p.packet(), "$dps/registrations/res/"+tc.status+"/?$rid=1", tc.body)
-				p.expect(disconnect)
+				p, _ := c.Accept(kittest.Accepted)
+				p.Expect(subscribe)
+				p.Send(suback)
+				reply(p, p.Packet(), "$dps/registrations/res/"+tc.status+"/?$rid=1", tc.body)
+				p.Expect(kittest.Disconnect)
 				got := <-done
 				var refused *ProvisionError
 				require.ErrorAs(t, got.err, &refused)
@@ -200,20 +188,20 @@ func TestProvisionRefused(t *testing.T) {
 func TestProvisionRetriesThrottlingAndServerErrors(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCloud(t, dpsHost)
+		c := kittest.NewCloud(t, dpsHost)
 		start := time.Now()
 		done := provision(t.Context(), dpsConfig(c))
-		p, _ := c.accept(accepted)
-		p.expect(subscribe)
-		p.send(suback)
-		p.answer(p.packet(), "$dps/registrations/res/429/?$rid=1&retry-after=5", `{"errorCode":429001}`)
-		again := p.packet()
+		p, _ := c.Accept(kittest.Accepted)
+		p.Expect(subscribe)
+		p.Send(suback)
+		reply(p, p.Packet(), "$dps/registrations/res/429/?$rid=1&retry-after=5", `{"errorCode":429001}`)
+		again := p.Packet()
 		require.Equal(t, 5*time.Second, time.Since(start))
 		require.Contains(t, again, "iotdps-register/?$rid=2")
-		p.answer(again, "$dps/registrations/res/500/?$rid=2", "not json")
-		again = p.packet()
+		reply(p, again, "$dps/registrations/res/500/?$rid=2", "not json")
+		again = p.Packet()
 		require.Equal(t, 6*time.Second, time.Since(start), "second failure in a row: 2 s, the lower half without jitter")
-		p.answer(again, "$dps/registrations/res/200/?$rid=3", assigned)
+		reply(p, again, "$dps/registrations/res/200/?$rid=3", assigned)
 		require.NoError(t, (<-done).err)
 	})
 }
@@ -221,23 +209,23 @@ func TestProvisionRetriesThrottlingAndServerErrors(t *testing.T) {
 func TestProvisionContinuesAfterLostConnection(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCloud(t, dpsHost)
+		c := kittest.NewCloud(t, dpsHost)
 		done := provision(t.Context(), dpsConfig(c))
-		p, _ := c.accept(accepted)
-		p.expect(subscribe)
-		p.send(suback)
-		p.answer(p.packet(), "$dps/registrations/res/202/?$rid=1&retry-after=1", assigning)
-		p.packet()
-		p.drop()
+		p, _ := c.Accept(kittest.Accepted)
+		p.Expect(subscribe)
+		p.Send(suback)
+		reply(p, p.Packet(), "$dps/registrations/res/202/?$rid=1&retry-after=1", assigning)
+		p.Packet()
+		p.Drop()
 
-		p, _ = c.accept("\x20\x02\x00\x03") // busy
-		p.expectEnd()
-		p, _ = c.accept(accepted)
-		p.expect(subscribe)
-		p.send(suback)
-		poll := p.packet()
+		p, _ = c.Accept("\x20\x02\x00\x03") // busy
+		p.ExpectEnd()
+		p, _ = c.Accept(kittest.Accepted)
+		p.Expect(subscribe)
+		p.Send(suback)
+		poll := p.Packet()
 		require.Contains(t, poll, pollPrefix+"3&operationId="+operation1, "the registration is not begun anew")
-		p.answer(poll, "$dps/registrations/res/200/?$rid=3", assigned)
+		reply(p, poll, "$dps/registrations/res/200/?$rid=3", assigned)
 		require.NoError(t, (<-done).err)
 	})
 }
@@ -246,15 +234,15 @@ func TestProvisionConnectRefused(t *testing.T) {
 	t.Parallel()
 	for _, code := range []byte{1, 2, 4, 5, 0x87} {
 		synctest.Test(t, func(t *testing.T) {
-			c := newCloud(t, dpsHost)
+			c := kittest.NewCloud(t, dpsHost)
 			done := provision(t.Context(), dpsConfig(c))
-			p, _ := c.accept("\x20\x02\x00" + string([]byte{code}))
+			p, _ := c.Accept("\x20\x02\x00" + string([]byte{code}))
 			got := <-done
 			var refused *ConnectError
 			require.ErrorAs(t, got.err, &refused)
 			require.Equal(t, ConnectError{Host: dpsHost, ReturnCode: code}, *refused)
-			p.expectEnd()
-			require.Len(t, c.dials, 1, "a refusal is final")
+			p.ExpectEnd()
+			require.Len(t, c.Dials, 1, "a refusal is final")
 		})
 	}
 }
@@ -262,37 +250,37 @@ func TestProvisionConnectRefused(t *testing.T) {
 func TestProvisionGivesUpInTime(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
-		serve func(*cloud)
+		serve func(*kittest.Cloud)
 		want  string
 	}{
 		"closed without CONNACK": {
-			serve: func(c *cloud) {
-				for p := range c.peers {
-					p.packet()
-					p.drop()
+			serve: func(c *kittest.Cloud) {
+				for p := range c.Peers {
+					p.Packet()
+					p.Drop()
 				}
 			},
 			want: "without a CONNACK",
 		},
 		"silence": {
-			serve: func(c *cloud) {
-				for p := range c.peers {
-					p.packet()
+			serve: func(c *kittest.Cloud) {
+				for p := range c.Peers {
+					p.Packet()
 				}
 			},
 			want: "no CONNACK in time",
 		},
 		"server errors": {
-			serve: func(c *cloud) {
-				p, _ := c.accept(accepted)
-				p.packet()
-				p.send(suback)
-				for request := range p.packets {
+			serve: func(c *kittest.Cloud) {
+				p, _ := c.Accept(kittest.Accepted)
+				p.Packet()
+				p.Send(suback)
+				for request := range p.Packets {
 					if request[0] == '\x32' {
-						p.puback(request)
+						p.Puback(request)
 						at := len("$dps/registrations/PUT/iotdps-register/?$rid=") + 4
 						end := 4 + int(request[3]) // topics here are shorter than 128 bytes
-						p.send(answerQoS1("$dps/registrations/res/503/?$rid="+request[at:end], `{"errorCode":503001}`))
+						p.Send(answerQoS1("$dps/registrations/res/503/?$rid="+request[at:end], `{"errorCode":503001}`))
 					}
 				}
 			},
@@ -303,7 +291,7 @@ func TestProvisionGivesUpInTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				c := newCloud(t, dpsHost)
+				c := kittest.NewCloud(t, dpsHost)
 				cfg := dpsConfig(c)
 				cfg.Timeout = 50 * time.Second
 				start := time.Now()
@@ -312,7 +300,7 @@ func TestProvisionGivesUpInTime(t *testing.T) {
 				require.ErrorIs(t, got.err, context.DeadlineExceeded)
 				require.ErrorContains(t, got.err, tc.want)
 				require.WithinDuration(t, start.Add(cfg.Timeout), time.Now(), 10*time.Second)
-				close(c.peers)
+				close(c.Peers)
 			})
 		})
 	}
@@ -321,36 +309,36 @@ func TestProvisionGivesUpInTime(t *testing.T) {
 func TestProvisionCancelled(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCloud(t, dpsHost)
+		c := kittest.NewCloud(t, dpsHost)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := provision(ctx, dpsConfig(c))
-		p, _ := c.accept("")
+		p, _ := c.Accept("")
 		cancel()
 		require.ErrorIs(t, (<-done).err, context.Canceled)
-		p.expectEnd()
+		p.ExpectEnd()
 	})
 }
 
 func TestProvisionUntrustedServer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCloud(t, "another.name")
+		c := kittest.NewCloud(t, "another.name")
 		var verify *tls.CertificateVerificationError
 		require.ErrorAs(t, (<-provision(t.Context(), dpsConfig(c))).err, &verify)
-		require.Len(t, c.dials, 1)
+		require.Len(t, c.Dials, 1)
 	})
 }
 
 func TestProvisionSubscriptionRefused(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCloud(t, dpsHost)
+		c := kittest.NewCloud(t, dpsHost)
 		done := provision(t.Context(), dpsConfig(c))
-		p, _ := c.accept(accepted)
-		p.expect(subscribe)
-		p.send("\x90\x03\x00\x01\x80")
+		p, _ := c.Accept(kittest.Accepted)
+		p.Expect(subscribe)
+		p.Send("\x90\x03\x00\x01\x80")
 		require.ErrorContains(t, (<-done).err, "refused with 0x80")
-		p.expect(disconnect)
+		p.Expect(kittest.Disconnect)
 	})
 }
 

@@ -11,24 +11,26 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/fakecloud/fakecloud/clientkit/internal/kittest"
 )
 
 func TestPoisonousMessageIsGivenUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCloud(t, hubHost)
+		c := kittest.NewCloud(t, hubHost)
 		h, p := up(t, c, hubConfig(c))
 		sent := sending(t.Context(), h, text("poison"))
 		start := time.Now()
 		for range 5 {
-			p.packet()
-			p.drop()
-			p, _ = c.accept(accepted)
+			p.Packet()
+			p.Drop()
+			p, _ = c.Accept(kittest.Accepted)
 		}
 		require.ErrorContains(t, <-sent, "connection lost 5 times")
 		require.Equal(t, 15500*time.Millisecond, time.Since(start), "0.5, 1, 2, 4, 8 s: short connections do not reset the delay")
 		sent = sending(t.Context(), h, text("good"))
-		p.puback(p.packet())
+		p.Puback(p.Packet())
 		require.NoError(t, <-sent)
 	})
 }
@@ -36,12 +38,12 @@ func TestPoisonousMessageIsGivenUp(t *testing.T) {
 func TestSendContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCloud(t, hubHost)
+		c := kittest.NewCloud(t, hubHost)
 		h, p := up(t, c, hubConfig(c))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.ErrorIs(t, h.Send(ctx, text("never acknowledged")), context.DeadlineExceeded)
-		p.packet()
+		p.Packet()
 		ended, stop := context.WithCancel(t.Context())
 		stop()
 		require.ErrorIs(t, h.Close(ended), context.Canceled)
@@ -52,17 +54,17 @@ func TestSendContext(t *testing.T) {
 func TestCloseWaitsForPuback(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCloud(t, hubHost)
+		c := kittest.NewCloud(t, hubHost)
 		h, p := up(t, c, hubConfig(c))
 		sent := sending(t.Context(), h, text("last"))
-		publish := p.packet()
+		publish := p.Packet()
 		closed := make(chan error, 1)
 		go func() { closed <- h.Close(t.Context()) }()
 		synctest.Wait()
 		require.Empty(t, closed)
-		p.puback(publish)
+		p.Puback(publish)
 		require.NoError(t, <-sent)
-		p.expect(disconnect)
+		p.Expect(kittest.Disconnect)
 		require.NoError(t, <-closed)
 	})
 }
@@ -70,10 +72,10 @@ func TestCloseWaitsForPuback(t *testing.T) {
 func TestCloseCutShort(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCloud(t, hubHost)
+		c := kittest.NewCloud(t, hubHost)
 		h, p := up(t, c, hubConfig(c))
 		sent := sending(t.Context(), h, text("last"))
-		p.packet()
+		p.Packet()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.ErrorIs(t, h.Close(ctx), context.DeadlineExceeded)
@@ -84,27 +86,27 @@ func TestCloseCutShort(t *testing.T) {
 func TestMessagesOfTheHubStayUnacknowledged(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCloud(t, hubHost)
+		c := kittest.NewCloud(t, hubHost)
 		h, p := up(t, c, hubConfig(c))
-		p.send(answerQoS1("devices/dev-01/messages/devicebound/", "c2d"))
+		p.Send(answerQoS1("devices/dev-01/messages/devicebound/", "c2d"))
 		require.NoError(t, h.Close(t.Context()))
-		p.expect(disconnect)
+		p.Expect(kittest.Disconnect)
 	})
 }
 
 func TestStalledServer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCloud(t, hubHost)
+		c := kittest.NewCloud(t, hubHost)
 		h, p := up(t, c, hubConfig(c))
-		close(p.stalled)
+		close(p.Stalled)
 		start := time.Now()
 		first := sending(t.Context(), h, Message{Body: make([]byte, 200_000)})
 		second := sending(t.Context(), h, Message{Body: make([]byte, 200_000)})
-		p, _ = c.accept(accepted)
+		p, _ = c.Accept(kittest.Accepted)
 		require.Equal(t, 10500*time.Millisecond, time.Since(start), "write time-out and first delay")
-		p.puback(p.packet())
-		p.puback(p.packet())
+		p.Puback(p.Packet())
+		p.Puback(p.Packet())
 		require.NoError(t, <-first)
 		require.NoError(t, <-second)
 	})
@@ -115,29 +117,29 @@ func TestStalledServer(t *testing.T) {
 func TestManySendsOverBadConnections(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCloud(t, hubHost)
+		c := kittest.NewCloud(t, hubHost)
 		h, p := up(t, c, hubConfig(c))
 		var acknowledged sync.Map
 		serving := make(chan struct{})
 		go func() {
 			defer close(serving)
 			for n := 0; ; n++ {
-				packet, ok := <-p.packets
+				packet, ok := <-p.Packets
 				switch {
-				case ok && packet == disconnect:
+				case ok && packet == kittest.Disconnect:
 					return
 				case ok && n%7 == 6:
-					p.drop()
+					p.Drop()
 				case ok:
 					body := packet[strings.LastIndex(packet, "message "):]
 					acknowledged.Store(body, true)
-					if _, err := p.conn.Write([]byte("\x40\x02" + packetID(packet))); err != nil {
+					if _, err := p.Conn.Write([]byte("\x40\x02" + kittest.PacketID(packet))); err != nil {
 						acknowledged.Delete(body)
 					}
 				default:
-					p = <-c.peers
-					<-p.packets
-					if _, err := p.conn.Write([]byte(accepted)); err != nil {
+					p = <-c.Peers
+					<-p.Packets
+					if _, err := p.Conn.Write([]byte(kittest.Accepted)); err != nil {
 						return
 					}
 				}
