@@ -25,7 +25,9 @@ type Cloud struct {
 	Roots *x509.CertPool
 	Cert  tls.Certificate
 	Peers chan *Peer
-	Dials chan string // addresses dialled
+	// Server, if set, changes the server's side of TLS.
+	Server func(*tls.Config)
+	Dials  chan string // addresses dialled
 }
 
 // Peer is the server's end of one connection.
@@ -71,9 +73,11 @@ func (c *Cloud) TLS() *tls.Config { return &tls.Config{RootCAs: c.Roots} }
 // Dial is a DialFunc that leads here, whatever the address.
 func (c *Cloud) Dial(_ context.Context, _, address string) (net.Conn, error) {
 	client, server := pipe()
-	p := &Peer{TB: c.TB, Packets: make(chan string, 1024), Stalled: make(chan struct{}), Conn: tls.Server(server, &tls.Config{
-		Certificates: []tls.Certificate{c.Cert}, ClientAuth: tls.RequestClientCert,
-	})}
+	cfg := &tls.Config{Certificates: []tls.Certificate{c.Cert}, ClientAuth: tls.RequestClientCert}
+	if c.Server != nil {
+		c.Server(cfg)
+	}
+	p := &Peer{TB: c.TB, Packets: make(chan string, 1024), Stalled: make(chan struct{}), Conn: tls.Server(server, cfg)}
 	c.TB.Cleanup(func() { _ = server.Close() })
 	c.Dials <- address
 	go p.read(c.Peers)

@@ -161,6 +161,9 @@ func (l *Link) connectError(ctx context.Context, err error) error {
 		l.received(clientkit.Packet{Name: "CONNACK", ReturnCode: code})
 		return l.cfg.Refused(code)
 	}
+	if first := l.conn.failure(); first != nil {
+		err = first // Paho's errors tell of what followed
+	}
 	switch {
 	case ctx.Err() != nil:
 		err = fmt.Errorf("no CONNACK in time: %w", ctx.Err())
