@@ -28,15 +28,16 @@ func (a *app) addCA() *cobra.Command {
 	f := &caFlags{}
 	cmd := &cobra.Command{
 		Use:   "ca FILE",
-		Short: "Upload a CA certificate to a DPS instance or a hub; the name of a CA of the world will do too",
+		Short: "Upload a CA certificate to an instance of a platform; the name of a CA of the world will do too",
 		Example: `  fakecloud add ca plant-ca.pem --to dps/fakecloud-dps
   fakecloud add ca plant-ca.pem --to hub/fakecloud-hub --name plant --unverified
-  fakecloud add ca camexia.pem --to mindsphere/demo`,
+  fakecloud add ca camexia.pem --to mindsphere/demo
+  fakecloud add ca rootCA.pem --to iotda/fakecloud --unverified`,
 		Args: positional(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runAddCA(cmd, args[0], f) },
 	}
 	f.register(cmd)
-	cmd.Flags().StringVar(&f.to, "to", "", "dps/NAME or hub/NAME")
+	cmd.Flags().StringVar(&f.to, "to", "", "dps/NAME, hub/NAME, mindsphere/TENANT or iotda/INSTANCE")
 	cmd.Flags().StringVar(&f.name, "name", "", "name of the upload (default: the file's name)")
 	cmd.Flags().BoolVar(&f.unverified, "unverified", false, "possession of the CA's key has not been proven: devices are refused")
 	return cmd
@@ -49,7 +50,7 @@ func (a *app) runAddCA(cmd *cobra.Command, file string, f *caFlags) error {
 	}
 	kind, owner, ok := strings.Cut(f.to, "/")
 	if !ok || owner == "" || kind == "" {
-		return usagef("say where to with --to dps/NAME, hub/NAME or mindsphere/TENANT; there are %s", strings.Join(i.owners(), ", "))
+		return usagef("say where to with --to dps/NAME, hub/NAME, mindsphere/TENANT or iotda/INSTANCE; there are %s", strings.Join(i.owners(), ", "))
 	}
 	upload, err := i.upload(file, f)
 	if err != nil {
@@ -79,10 +80,20 @@ func (a *app) runAddCA(cmd *cobra.Command, file string, f *caFlags) error {
 		}
 		have = tenant.Certificates
 		patch.MindSphere.Tenants = []world.Tenant{{Name: owner, Certificates: []world.CACertificate{upload}}}
-	case "iotda", "edge":
+	case "iotda":
+		iot, err := i.iotda(owner)
+		if err != nil {
+			return err
+		}
+		for _, c := range iot.Certificates {
+			have = append(have, c.CACertificate)
+		}
+		owner = iot.Name
+		patch.IoTDA.Instances = []world.IoTDAInstance{{Name: iot.Name, Certificates: []world.IoTDACertificate{{CACertificate: upload}}}}
+	case "edge":
 		return usagef("--to %s/…: that platform is not built in this version", kind)
 	default:
-		return usagef("--to is dps/NAME, hub/NAME or mindsphere/TENANT, not %q; there are %s", f.to, strings.Join(i.owners(), ", "))
+		return usagef("--to is dps/NAME, hub/NAME, mindsphere/TENANT or iotda/INSTANCE, not %q; there are %s", f.to, strings.Join(i.owners(), ", "))
 	}
 	taken := slices.ContainsFunc(have, func(c world.CACertificate) bool { return strings.EqualFold(c.Name, upload.Name) })
 	if err := f.free(taken, "the certificate "+upload.Name+" of "+kind+"/"+owner); err != nil {
@@ -106,6 +117,9 @@ func (i *instance) owners() []string {
 	}
 	for _, t := range i.world.MindSphere.Tenants {
 		all = append(all, "mindsphere/"+t.Name)
+	}
+	for _, t := range i.world.IoTDA.Instances {
+		all = append(all, "iotda/"+t.Name)
 	}
 	return all
 }
@@ -168,6 +182,10 @@ func (a *app) caHint(kind, owner string, c world.CACertificate) {
 	}
 	if kind == "dps" {
 		fmt.Fprintf(a.out, "\nnext: fakecloud add group my-devices --ca %s --dps %s\n", c.Name, owner)
+		return
+	}
+	if kind == "iotda" {
+		fmt.Fprintf(a.out, "\nnext: fakecloud add iotda-device my-node --x509 --instance %s\n", owner)
 		return
 	}
 	if kind == "mindsphere" {

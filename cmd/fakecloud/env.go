@@ -14,7 +14,7 @@ import (
 )
 
 // targets are what `env` and `trust` know to write for.
-var targets = []string{"python", "node", "java", "dotnet", "c", "az", "mosquitto", "github"}
+var targets = []string{"python", "node", "java", "dotnet", "c", "az", "mosquitto", "huawei", "github"}
 
 // defaultRegistrationID is the device that DPS variables are for where nobody names one.
 const defaultRegistrationID = "device-001"
@@ -51,7 +51,7 @@ root. By default everything goes to the instance's address, with no name resolut
 	}
 	f.register(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&f.device, "device", "", "hub device whose connection string is printed (default: demo-sas, or the first with a key)")
+	flags.StringVar(&f.device, "device", "", "device to connect as: a hub device with a key, for huawei one of IoTDA (default: demo-sas, demo_node1, or the first)")
 	flags.StringVar(&f.id, "registration-id", defaultRegistrationID, "registration id for DPS; its key is derived from the first group with a key")
 	flags.BoolVar(&f.vendorNames, "vendor-names", false, "use the vendors' names instead of the address")
 	return cmd
@@ -60,8 +60,8 @@ root. By default everything goes to the instance's address, with no name resolut
 // checkTarget refuses a target that is not known, or not built yet.
 func (f *envFlags) checkTarget() error {
 	switch f.target {
-	case "huawei":
-		return usagef("--for huawei: Huawei Cloud IoTDA is not built in this version")
+	case "iotda":
+		f.target = "huawei"
 	case "csharp", ".net", "net":
 		f.target = "dotnet"
 	case "javascript", "js", "nodejs":
@@ -129,7 +129,7 @@ func (a *app) warn(i *instance, f *envFlags) {
 	if !i.running {
 		fmt.Fprintln(a.err, "note: no instance runs; this is for the default world on the default ports")
 	}
-	if i.mqtts != 8883 && f.target != "mosquitto" {
+	if i.mqtts != 8883 && f.target != "mosquitto" && f.target != "huawei" {
 		fmt.Fprintf(a.err, "note: the Azure SDKs dial port 8883, but MQTT over TLS is on %d here; publish it as 8883, or use the proxy port %d\n", i.mqtts, i.proxy)
 	}
 	if f.vendorNames {

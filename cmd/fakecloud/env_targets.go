@@ -3,6 +3,9 @@ package main
 // environment lists the variables of a target, in the order in which a reader wants them. Names are those
 // of the SDKs' own samples and end-to-end suites (azure-dps.md 6, azure-iothub-device.md 7).
 func (i *instance) environment(f *envFlags, root string) ([]variable, error) {
+	if f.target == "huawei" {
+		return i.huaweiVariables(f, root)
+	}
 	known, err := i.facts(f)
 	if err != nil {
 		return nil, err
@@ -53,7 +56,7 @@ func trustVariables(target, root string) []variable {
 		return []variable{always, openssl, requests}
 	case "node":
 		return []variable{always, node}
-	case "dotnet":
+	case "dotnet", "huawei":
 		return []variable{always, openssl}
 	case "java":
 		return []variable{always, {"JAVA_TOOL_OPTIONS", "-Djavax.net.ssl.trustStore=" + trustStore(root) + " -Djavax.net.ssl.trustStorePassword=changeit",

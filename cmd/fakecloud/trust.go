@@ -73,6 +73,8 @@ Prov_Device_LL_SetOption(provisioning, OPTION_TRUSTED_CERT, root);
 `
 	case "az":
 		return "export SSL_CERT_FILE=" + quoted + " REQUESTS_CA_BUNDLE=" + quoted + "\n"
+	case "huawei":
+		return huaweiTrust(root)
 	case "mosquitto":
 		return "--cafile " + quoted + "\n"
 	default: // github

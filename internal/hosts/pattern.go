@@ -19,7 +19,7 @@ const (
 	hubCN  = ".azure-devices.cn"
 
 	mindsphereSuffix = ".mindsphere.io"
-	huaweiSuffix     = ".myhuaweicloud.com"
+	HuaweiSuffix     = ".myhuaweicloud.com" // of every name of Huawei Cloud's
 	armHost          = "management.azure.com"
 )
 
@@ -31,7 +31,7 @@ var huaweiServices = map[string]bool{
 // domains are what the vendors' names end in, as name constraints want them: without a leading dot, so
 // that the domain itself and everything below it is permitted.
 var domains = []string{
-	dpsNet[1:], dpsCN[1:], hubNet[1:], hubCN[1:], mindsphereSuffix[1:], huaweiSuffix[1:], armHost,
+	dpsNet[1:], dpsCN[1:], hubNet[1:], hubCN[1:], mindsphereSuffix[1:], HuaweiSuffix[1:], armHost,
 }
 
 // VendorDomains returns the domains that the emulated vendors' names lie in, for name constraints.
@@ -49,7 +49,7 @@ func platformOf(name string) string {
 		return IoTHub
 	case below(name, mindsphereSuffix):
 		return MindSphere
-	case below(name, huaweiSuffix) && huaweiService(name):
+	case below(name, HuaweiSuffix) && huaweiService(name):
 		return IoTDA
 	}
 	return ""
@@ -62,7 +62,7 @@ func below(name, suffix string) bool {
 // huaweiService tells IoTDA's names from those of the vendor's other services:
 // [{instance}.]{service}.{region}.myhuaweicloud.com.
 func huaweiService(name string) bool {
-	labels := strings.Split(strings.TrimSuffix(name, huaweiSuffix), ".")
+	labels := strings.Split(strings.TrimSuffix(name, HuaweiSuffix), ".")
 	return len(labels) >= 2 && huaweiServices[labels[len(labels)-2]]
 }
 
