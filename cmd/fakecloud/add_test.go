@@ -141,7 +141,14 @@ func TestAddRefusals(t *testing.T) {
 		{[]string{"iotda-device", "n", "--fingerprint", "12:34"}, "must be 40 (SHA-1) or 64 (SHA-256) hexadecimal digits"},
 		{[]string{"iotda-device", "a b"}, "made of letters, digits, _ and -"},
 		{[]string{"ca", "demo-ca", "--to", "hub/fakecloud-hub"}, "the certificate demo-ca of hub/fakecloud-hub exists already"},
-		{[]string{"tenant", "x", "--y"}, "add tenant belongs to a platform that is not built in this version"},
+		{[]string{"tenant", "demo"}, "the tenant demo exists already; add --replace to change it"},
+		{[]string{"tenant", "x", "--region", "us1"}, "--region"},
+		{[]string{"tenant", "x", "--ca", leaf}, "is no CA certificate (basicConstraints CA:FALSE or missing)"},
+		{[]string{"tenant", "x", "--hub", "fakecloud-hub"}, "--id-scope and --hub go with --region eu2"},
+		{[]string{"tenant", "x", "--region", "eu2", "--id-scope", "0ne00FAKE09"}, "no DPS instance of azure.dps has the ID scope 0ne00FAKE09"},
+		{[]string{"tenant", "x", "--region", "eu2", "--id-scope", "0ne00FAKE02", "--hub", "fakecloud-hub"}, "is not a linked hub of the DPS instance demo2-dps"},
+		{[]string{"tenant", "x", "--region", "private"}, "is a private cloud and needs host"},
+		{[]string{"tenant", "a_b"}, "must be a name of letters, digits and hyphens"},
 	} {
 		_, stderr, code := s.command(append([]string{"add"}, c.args...)...)
 		require.Equal(t, 2, code, c.args)
@@ -216,4 +223,53 @@ func TestAddPrintNeedsNoInstance(t *testing.T) {
 	w, err := world.Parse("printed", []byte(out))
 	require.NoError(t, err)
 	require.Equal(t, "d1", w.Azure.Hubs[0].Devices[0].DeviceID)
+}
+
+func TestAddTenant(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	ca := testCert(t, "Camexia CA", true, tomorrow)
+	out, stderr, code := s.command("add", "tenant", "camexia", "--ca", ca, "--provisioning", "20s", "--event-type", "A", "--event-type", "B")
+	require.Zero(t, code, stderr)
+	camexia := s.tenant(t, "camexia")
+	require.Equal(t, []any{"eu1", 20 * time.Second, []string{"A", "B"}, "my-Camexia-CA"},
+		[]any{camexia.Region, camexia.Provisioning.D(), camexia.EventTypes, camexia.Certificates[0].Name})
+	require.Contains(t, out, "-i camexia_pump-7 -q 1 -t tc/camexia/camexia_pump-7/o/agm_v3/t")
+	require.Contains(t, out, "fakecloud explain camexia_pump-7")
+
+	out, stderr, code = s.command("add", "ca", "demo-ca", "--to", "mindsphere/camexia", "--unverified")
+	require.Zero(t, code, stderr)
+	require.Contains(t, out, "unverified")
+	_, stderr, code = s.command("add", "ca", ca, "--to", "mindsphere/camexia", "--name", "third")
+	require.Equal(t, 2, code)
+	require.Contains(t, stderr, "has 3 certificates; a tenant has at most 2")
+
+	out, stderr, code = s.command("add", "tenant", "Camexia2", "--region", "eu2")
+	require.Zero(t, code, stderr)
+	two := s.tenant(t, "Camexia2")
+	require.Equal(t, "conn-camexia2-iothub", two.Hub)
+	require.Regexp(t, `^0ne[A-Z2-7]{8}$`, two.IDScope)
+	require.Equal(t, "demo-ca", two.Certificates[0].CA)
+	require.Len(t, s.hub("conn-camexia2-iothub").Policies, 5)
+	require.Contains(t, out, "user name "+two.IDScope+"/registrations/Camexia2_pump-7/api-version=2019-03-31")
+
+	_, stderr, code = s.command("add", "tenant", "camexia3", "--region", "eu2", "--id-scope", "0ne00FAKE02")
+	require.Zero(t, code, stderr)
+	require.Equal(t, []string{"conn-demo2-iothub", "conn-camexia3-iothub"}, s.world.Azure.DPS[1].LinkedHubs)
+	require.Equal(t, "conn-camexia3-iothub", s.tenant(t, "camexia3").Hub)
+
+	out, stderr, code = s.command("add", "tenant", "site", "--region", "private", "--host", "mqtt.site.test")
+	require.Zero(t, code, stderr)
+	require.Contains(t, out, "_CertificateBearer")
+}
+
+func (s *stage) tenant(t *testing.T, name string) world.Tenant {
+	t.Helper()
+	for _, w := range s.world.MindSphere.Tenants {
+		if w.Name == name {
+			return w
+		}
+	}
+	t.Fatalf("no tenant %q", name)
+	return world.Tenant{}
 }

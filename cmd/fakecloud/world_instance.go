@@ -115,7 +115,23 @@ func defaultNames(w *world.World) ([]string, error) {
 			return nil, err
 		}
 	}
+	for _, t := range w.MindSphere.Tenants {
+		if err := table.Put(hosts.MindSphere, t.Name, tenantHosts(t)...); err != nil {
+			return nil, err
+		}
+	}
 	return table.Names(), nil
+}
+
+// tenantHosts are the names that lead to a MindSphere tenant (mindsphere.md section 1).
+func tenantHosts(t world.Tenant) []string {
+	switch t.Region {
+	case "", "eu1":
+		return []string{"mindconnectmqtt.eu1.mindsphere.io", "gateway.eu1.mindsphere.io"}
+	case "eu2":
+		return []string{"gateway.eu2.mindsphere.io"}
+	}
+	return []string{t.Host}
 }
 
 // globalDPSHost is the name that devices reach DPS by (azure-dps.md 1.1).

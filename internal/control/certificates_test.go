@@ -48,6 +48,7 @@ func TestCertificateFiles(t *testing.T) {
 	block, _ := pem.Decode([]byte(root))
 	require.NotNil(t, block)
 	require.Equal(t, root, in.get(t, "/api/v1/pki/root.pem").body)
+	require.Equal(t, root, in.get(t, "/api/v1/pki/AmazonRootCA1.pem").body)
 	require.Contains(t, in.get(t, "/api/v1/pki/demo-ca.pem").body, "BEGIN CERTIFICATE")
 	for _, path := range []string{"demo-ca.key", "root.key", "none.pem", "..%2Froot.pem", ".pem"} {
 		a := in.get(t, "/api/v1/pki/"+path)

@@ -100,6 +100,7 @@ func Open(o Options) (*Authority, error) {
 	if err := a.checkAdvertised(); err != nil {
 		return nil, err
 	}
+	a.offerVendorRoots()
 	a.leaves.init(a.fallbackNames())
 	return a, nil
 }

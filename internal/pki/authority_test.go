@@ -52,7 +52,7 @@ func TestOpenKeepsItsFiles(t *testing.T) {
 			require.Equal(t, fs.FileMode(0o600), info.Mode().Perm(), e.Name())
 		}
 	}
-	require.Equal(t, []string{"demo-ca.key", "demo-ca.pem", "root.key", "root.pem"}, got)
+	require.Equal(t, []string{"demo-ca.key", "demo-ca.pem", "root.key", "root.pem", "vendor"}, got)
 	info, err := os.Stat(filepath.Join(dir, "pki"))
 	require.NoError(t, err)
 	require.Equal(t, fs.FileMode(0o700), info.Mode().Perm())
