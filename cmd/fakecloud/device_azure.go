@@ -2,26 +2,11 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"log/slog"
-	"net"
-	"net/url"
-	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/fakecloud/fakecloud/clientkit/azure"
-	"github.com/fakecloud/fakecloud/internal/control"
+	"github.com/fakecloud/fakecloud/internal/plane"
 )
-
-// azureEnvironment is how the servers are reached and trusted.
-type azureEnvironment struct {
-	local bool // the running instance of fakecloud
-	info  control.Info
-	dial  azure.DialFunc // nil is the network
-	tls   *tls.Config    // nil is the system's roots
-}
 
 // hubConfig provisions the device where that is asked for, and returns the connection to its hub.
 func (d *azureDevice) hubConfig(ctx context.Context) (azure.HubConfig, error) {
@@ -81,67 +66,16 @@ func (d *azureDevice) fromConnectionString(ctx context.Context) (azure.HubConfig
 	return own, nil
 }
 
-// remote sets up for any host: the running instance where it emulates that host and neither --ca nor --port
-// is given, else the network, and the roots of --ca or the system.
+// remote sets up for host; that of DPS is every customer's, so the ID scope tells whether it is emulated.
 func (d *azureDevice) remote(ctx context.Context, host, idScope string) error {
-	if d.ca == "" {
-		if d.port == 0 {
-			d.lookForInstance(ctx, host, idScope)
-		}
-		return nil
-	}
-	return d.trustGiven()
-}
-
-// trustGiven makes the roots of --ca those that servers are judged by.
-func (d *azureDevice) trustGiven() error {
-	text, err := readFile("--ca", d.ca)
-	if err != nil {
-		return err
-	}
-	d.env.tls, err = rootsOf(text)
-	if err != nil {
-		return usagef("--ca: %s: %w", d.ca, err)
-	}
-	return nil
-}
-
-func rootsOf(text []byte) (*tls.Config, error) {
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, usagef("no certificate in PEM form in it")
-	}
-	return &tls.Config{RootCAs: pool}, nil
-}
-
-// lookForInstance uses the running instance when it emulates host, and for DPS, whose global host is every
-// customer's, the ID scope as well; otherwise host is the real one.
-func (d *azureDevice) lookForInstance(ctx context.Context, host, idScope string) {
-	probe := &azureDevice{app: d.app, print: &printer{out: d.print.out}}
-	if probe.connectInstance(ctx) != nil {
-		return
-	}
-	for _, e := range probe.env.info.Endpoints {
-		if slices.ContainsFunc(e.Hosts, func(h string) bool { return strings.EqualFold(h, host) }) &&
-			(idScope == "" || e.Facts["idScope"] == idScope) {
-			d.env = probe.env
-			d.print.step("%s is emulated by the running instance", host)
-			return
-		}
-	}
+	return d.deviceBase.remote(ctx, host, func(e plane.Endpoint) bool { return idScope == "" || e.Facts["idScope"] == idScope })
 }
 
 // instance sets up for the running instance and says so.
 func (d *azureDevice) instance(ctx context.Context) error {
-	if err := d.connectInstance(ctx); err != nil {
+	if err := d.useInstance(ctx); err != nil {
 		return err
 	}
-	if d.ca != "" {
-		if err := d.trustGiven(); err != nil {
-			return err
-		}
-	}
-	d.print.step("The instance at %s, version %s", d.instanceAddress(), d.env.info.Version)
 	if d.idScope != "" {
 		return nil
 	}
@@ -155,41 +89,6 @@ func (d *azureDevice) instance(ctx context.Context) error {
 		return usagef("the running instance has no DPS instance; name a hub with --connection-string")
 	}
 	return nil
-}
-
-// connectInstance asks the admin API for ports and root.
-func (d *azureDevice) connectInstance(ctx context.Context) error {
-	if err := d.app.adminJSON(ctx, "GET", "/api/v1/info", nil, &d.env.info); err != nil {
-		return err
-	}
-	root, err := d.app.adminBytes(ctx, adminRequest{Path: "/api/v1/ca.pem"})
-	if err != nil {
-		return err
-	}
-	if d.env.tls, err = rootsOf(root); err != nil {
-		return err
-	}
-	if d.env.info.Ports.MQTTS == 0 {
-		return usagef("the running instance has its MQTT port switched off (--mqtts-port)")
-	}
-	d.env.local = true
-	d.env.dial = redirect(d.instanceAddress())
-	return nil
-}
-
-// instanceAddress is the MQTT port on the host that the admin API answers on.
-func (d *azureDevice) instanceAddress() string {
-	host := "127.0.0.1"
-	if bases, err := d.app.adminBases(); err == nil {
-		if u, err := url.Parse(bases[0]); err == nil && u.Hostname() != "" {
-			host = u.Hostname()
-		}
-	}
-	port := d.env.info.Ports.MQTTS
-	if d.port != 0 {
-		port = d.port
-	}
-	return net.JoinHostPort(host, strconv.Itoa(port))
 }
 
 func (d *azureDevice) provision(ctx context.Context) (azure.HubConfig, error) {
@@ -238,15 +137,7 @@ func (d *azureDevice) credential(ctx context.Context) (azure.Credential, error) 
 	case !d.env.local:
 		return azure.Credential{}, usagef("no credential for %s: give --key, --group-key, or --cert and --key-file", d.host)
 	}
-	d.print.line("  a certificate with CN=%s, signed by its demo-ca", d.id)
-	var issued struct {
-		Chain      string `json:"chain"`
-		PrivateKey string `json:"privateKey"`
-	}
-	if err := d.app.adminJSON(ctx, "POST", "/api/v1/pki/devices", map[string]string{"commonName": d.id}, &issued); err != nil {
-		return azure.Credential{}, err
-	}
-	cert, err := tls.X509KeyPair([]byte(issued.Chain), []byte(issued.PrivateKey))
+	cert, err := d.issue(ctx, d.id, keyECDSA)
 	if err != nil {
 		return azure.Credential{}, err
 	}
@@ -255,24 +146,9 @@ func (d *azureDevice) credential(ctx context.Context) (azure.Credential, error) 
 
 // certificate reads --cert and --key-file.
 func (d *azureDevice) certificate() (azure.Credential, error) {
-	keyFile := d.keyFile
-	if keyFile == "" {
-		keyFile = d.cert
-	}
-	certPEM, err := readFile("--cert", d.cert)
+	cert, err := d.certificateFiles()
 	if err != nil {
 		return azure.Credential{}, err
-	}
-	keyPEM, err := readFile("--key-file", keyFile)
-	if err != nil {
-		return azure.Credential{}, err
-	}
-	cert, err := tls.X509KeyPair(certPEM, keyPEM)
-	if err != nil {
-		return azure.Credential{}, usagef("--cert %s, --key-file %s: %w", d.cert, keyFile, err)
-	}
-	if d.id == "" && cert.Leaf != nil {
-		d.id = cert.Leaf.Subject.CommonName
 	}
 	return azure.X509(cert), nil
 }

@@ -20,9 +20,13 @@ const (
 )
 
 // running is an instance with its admin API.
-func running(t *testing.T) (*fakecloud.Cloud, string) {
+func running(t *testing.T, worlds ...string) (*fakecloud.Cloud, string) {
 	t.Helper()
-	cloud := fakecloud.Start(t, fakecloud.WithWorld(quickDPS))
+	options := []fakecloud.Option{fakecloud.WithWorld(quickDPS)}
+	for _, w := range worlds {
+		options = append(options, fakecloud.WithWorld(w))
+	}
+	cloud := fakecloud.Start(t, options...)
 	admin := httptest.NewServer(control.New(cloud.Plane(), control.Options{}))
 	t.Cleanup(admin.Close)
 	return cloud, admin.URL
