@@ -231,10 +231,19 @@ func TestMindSphereKitEU2(t *testing.T) {
 	agent, err := mindsphere.Dial(ctx, cfg)
 	require.NoError(t, err)
 	defer agent.Close(context.Background())
-	require.NoError(t, agent.SendTimeSeries(ctx, mindsphere.Sample{Values: []mindsphere.Value{{DataPoint: "t1", Value: 1}}}))
-	events, err := cloud.Await(ctx, fakecloud.Filter{Platform: "iothub", Kind: "telemetry", Device: "demo2_pump-9"}, 1)
+	model := demoModel("demo2")
+	model.ExternalID = "PumpModel"
+	_, err = agent.CreateModel(ctx, model)
 	require.NoError(t, err)
-	require.Equal(t, "ts", events[0].Properties["mc_v3"])
+	_, err = agent.Instantiate(ctx, "Other", nil, nil)
+	var failure *mindsphere.JobError
+	require.ErrorAs(t, err, &failure)
+	_, err = agent.Instantiate(ctx, "PumpModel", nil, nil)
+	require.NoError(t, err)
+	require.NoError(t, agent.SendTimeSeries(ctx, mindsphere.Sample{Values: []mindsphere.Value{{DataPoint: "t1", Value: 1}}}))
+	events, err := cloud.Await(ctx, fakecloud.Filter{Platform: "mindsphere", Kind: "telemetry", Device: "demo2_pump-9"}, 1)
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"stored": "1", "lost": "0"}, events[0].Properties)
 
 	cfg = mindConfig(t, cloud, "demo2_pump-9")
 	cfg.Region, cfg.Tenant, cfg.IDScope = mindsphere.EU2, "demo2", "0ne00FAKE99"

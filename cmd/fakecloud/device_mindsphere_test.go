@@ -49,9 +49,10 @@ func TestDeviceMindSphere(t *testing.T) {
 	t.Run("eu2", func(t *testing.T) {
 		t.Parallel()
 		a, out, errOut := testApp(t)
-		require.Equal(t, 0, a.run(t.Context(), device("--region", "eu2", "--id", "pump-2", "--model", "none")), errOut)
+		require.Equal(t, 0, a.run(t.Context(), device("--region", "eu2", "--id", "pump-2")), errOut)
 		require.Contains(t, out.String(), "PUBLISH    devices/demo2_pump-2/messages/events/mc_v3=ts")
-		_, err := cloud.Await(t.Context(), fakecloud.Filter{Platform: "iothub", Kind: "telemetry", Device: "demo2_pump-2"}, 2)
+		_, err := cloud.Await(t.Context(), fakecloud.Filter{Platform: "mindsphere", Kind: "telemetry", Device: "demo2_pump-2",
+			Match: func(e *fakecloud.Event) bool { return e.Properties["stored"] == "1" }}, 2)
 		require.NoError(t, err)
 	})
 	t.Run("private cloud", func(t *testing.T) {
