@@ -13,6 +13,7 @@ import (
 
 	"github.com/fakecloud/fakecloud"
 	"github.com/fakecloud/fakecloud/clientkit/azure"
+	"github.com/fakecloud/fakecloud/clientkit/mindsphere"
 )
 
 const (
@@ -20,7 +21,7 @@ const (
 	demoDevice = "demo-device-1"
 	demoWrong  = "demo-device-2"
 	// demoWorld keeps the lesson short: the real service asks for pauses of three seconds.
-	demoWorld   = "azure: {dps: [{name: fakecloud-dps, retryAfter: 1s}]}"
+	demoWorld   = "{azure: {dps: [{name: fakecloud-dps, retryAfter: 1s}, {name: demo2-dps, retryAfter: 1s}]}, mindsphere: {tenants: [{name: demo, provisioning: 1s}]}}"
 	demoTimeout = time.Minute
 	// demoProof is how long the journal may take to show what the device has seen already.
 	demoProof = 5 * time.Second
@@ -29,9 +30,9 @@ const (
 func (a *app) demoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
-		Short: "Start an instance and take one device through provisioning and telemetry, explained step by step",
-		Long: "Starts an instance of its own on free ports, takes one device from its certificate to its telemetry, " +
-			"shows each packet with what it means, and one refusal on purpose. " +
+		Short: "Start an instance and take devices through provisioning and data on Azure and MindSphere, explained step by step",
+		Long: "Starts an instance of its own on free ports, takes a device from its certificate to its telemetry on DPS and IoT Hub, " +
+			"and an agent through MindSphere's eu1, with its first-connect drop, and eu2; shows each packet with what it means, and one refusal on purpose. " +
 			"Exit code 0 only if the journal shows every step.",
 		Example: "  fakecloud demo",
 		Args:    positional(cobra.NoArgs),
@@ -51,8 +52,8 @@ func (a *app) demo(ctx context.Context) (err error) {
 	if err := l.prepare(); err != nil {
 		return err
 	}
-	fmt.Fprintf(l.out, "One device, from its certificate to its telemetry, on an instance of fakecloud at %s.\n", cloud.MQTTSAddr())
-	steps := l.steps()
+	fmt.Fprintf(l.out, "Devices of several clouds, from their certificates to their data, on an instance of fakecloud at %s.\n", cloud.MQTTSAddr())
+	steps := append(l.steps(), l.mindSphereSteps()...)
 	for i, s := range steps {
 		if err := l.take(ctx, i+1, s); err != nil {
 			return fmt.Errorf("step %d, %s: %w", i+1, s.title, err)
@@ -74,6 +75,8 @@ type lesson struct {
 	told       map[string]bool // remarks made so far
 	assignment azure.Assignment
 	hub        *azure.Hub
+	agentCert  *fakecloud.DeviceCertificate // of the agent in region eu1
+	agent      *mindsphere.Agent
 }
 
 // demoStep is one thing that the device does, and what the journal must show of it afterwards.

@@ -36,7 +36,13 @@ func TestDemo(t *testing.T) {
 		"REFUSED by rule DPS-21/cn",
 		`seen      CN="demo-device-1"`,
 		`expected  CN="demo-device-2"`,
-		"All 4 steps happened, by the journal.",
+		"REFUSED by rule MS-1/first: first connection of demo_pump-7: the agent is provisioned now, which takes 1s",
+		"the agent's certificate is active: its next connection is accepted",
+		"tc/demo/demo_pump-7/i/amo_v4/mip",
+		"/climate, status 200",
+		"user name 0ne00FAKE02/registrations/demo2_pump-7/api-version=2019-03-31",
+		"devices/demo2_pump-7/messages/devicebound/%24.to=%2Fdevices%2Fdemo2_pump-7%2Fmessages%2FdeviceBound&amo_v4=mip",
+		"All 8 steps happened, by the journal.",
 	} {
 		require.Contains(t, out.String(), line)
 	}

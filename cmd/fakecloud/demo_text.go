@@ -32,7 +32,7 @@ func wrapText(text, indent string) string {
 	return strings.Join(append(lines, line), "\n")
 }
 
-var platformNames = map[string]string{"dps": "DPS", "iothub": "hub"}
+var platformNames = map[string]string{"dps": "DPS", "iothub": "hub", "mindsphere": "cloud"}
 
 // describe prints an event as a line of the exchange, with what it means below it, the first time.
 func (l *lesson) describe(e fakecloud.Event) string {
@@ -43,7 +43,7 @@ func (l *lesson) describe(e fakecloud.Event) string {
 	server := platformNames[e.Platform]
 	way := server + " (inside)   "
 	switch {
-	case kind == "tls" || kind == "telemetry" || kind == "provisioned":
+	case kind == "tls" || kind == "telemetry" || kind == "provisioned" || kind == "property" || kind == "http":
 	case e.Dir == "in":
 		way = "device -> " + server + "   "
 	case e.Dir == "out":
@@ -53,11 +53,7 @@ func (l *lesson) describe(e fakecloud.Event) string {
 	head := fmt.Sprintf("%s%-17s%-12s%s", demoIndent, way, strings.ToUpper(kind), demoHeadline(e))
 	fmt.Fprintln(b, strings.TrimRight(head, " "))
 	if len(e.Payload) > 0 && kind == "publish" {
-		text := string(e.Payload)
-		if len(text) > demoPayload {
-			text = text[:demoPayload] + "…"
-		}
-		fmt.Fprintf(b, "%s%29s%s\n", demoIndent, "", text)
+		fmt.Fprintf(b, "%s%29s%s\n", demoIndent, "", demoClip(string(e.Payload)))
 	}
 	if note := demoMeaning(e); note != "" && !l.told[note] {
 		l.told[note] = true
@@ -82,10 +78,22 @@ func demoHeadline(e fakecloud.Event) string {
 		return fmt.Sprintf("%s, QoS %d", e.Topic, e.QoS)
 	case "publish":
 		return e.Topic
+	case "http":
+		if e.Code != nil {
+			return fmt.Sprintf("%s, status %d", e.Topic, *e.Code)
+		}
 	case "telemetry":
-		return string(e.Payload) + " " + demoProperties(p)
+		return demoClip(string(e.Payload)) + " " + demoProperties(p)
 	}
 	return e.Detail
+}
+
+// demoClip shortens a payload.
+func demoClip(text string) string {
+	if len(text) > demoPayload {
+		return text[:demoPayload] + "…"
+	}
+	return text
 }
 
 func demoProperties(p map[string]string) string {
@@ -115,6 +123,14 @@ func demoMeaning(e fakecloud.Event) string {
 		return "Not yet: ask again after retry-after seconds, with this operation ID."
 	case e.Kind == "publish" && strings.Contains(e.Topic, "/res/200/"):
 		return "Done: assignedHub is where the device connects from now on."
+	case e.Kind == "connect" && e.Platform == "mindsphere":
+		return "The certificate is the proof. Its CA says which tenant; {tenant}_{common name} must be the client id."
+	case e.Kind == "telemetry" && e.Platform == "mindsphere":
+		return "There is no answer but the PUBACK, also for values that are lost: those are told of in the journal alone."
+	case e.Kind == "publish" && strings.HasSuffix(e.Topic, "/o/amo_v4/mi"):
+		return "o is for what the agent publishes, i for what it subscribes to: tc/{tenant}/{client id}/{o or i}/{application}/{topic}."
+	case e.Kind == "publish" && strings.HasSuffix(e.Topic, "/events/amo_v4=mi"):
+		return "Application and topic are a property of the message; the answers come on devicebound, with one too."
 	case e.Kind == "publish" && strings.Contains(e.Topic, "/res/401/"):
 		return "This is all that the device gets to know."
 	}
