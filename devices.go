@@ -139,7 +139,7 @@ func (r registry) Disconnect(platform, endpoint, id string) error {
 		}
 		r.cloud.servers[mindServer].Disconnect(endpoint, id, errAdminDisconnect)
 	case iotda.Platform:
-		r.cloud.servers[iotServer].Disconnect(endpoint, id, errAdminDisconnect)
+		r.cloud.cores.iot.Disconnect(endpoint, id)
 	}
 	return nil
 }

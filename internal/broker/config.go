@@ -34,6 +34,9 @@ type Config struct {
 	// Mask returns what the journal may show of a username or password; nil shows the username and
 	// hides the password.
 	Mask func(username string, password []byte) (shownUsername, shownPassword string)
+	// Device names the device of a CONNECT that is not accepted yet, for the journal and for faults; nil
+	// takes the client id.
+	Device func(clientID, username string) string
 }
 
 // Rules names a platform's rule for what the broker decides by itself. Empty ones are closed without a rule.

@@ -104,6 +104,9 @@ func (c *conn) parse(pk *packets.Packet) *Connect {
 	}
 	c.session = session{c.peer.Endpoint, in.ClientID}
 	c.name = in.ClientID
+	if c.srv.cfg.Device != nil {
+		c.name = c.srv.cfg.Device(in.ClientID, in.Username)
+	}
 	return in
 }
 

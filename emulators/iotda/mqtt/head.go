@@ -7,6 +7,7 @@ import (
 	"github.com/fakecloud/fakecloud/emulators/iotda"
 	"github.com/fakecloud/fakecloud/internal/broker"
 	"github.com/fakecloud/fakecloud/internal/rule"
+	wire "github.com/fakecloud/fakecloud/internal/wire/iotda"
 )
 
 // The limits of a connection.
@@ -44,8 +45,21 @@ func Config(s *iotda.Service, base broker.Config) broker.Config {
 		Level: "DA-8/level", First: "DA-1/first", TakeOver: "DA-13/takeover", KeepAlive: "DA-12/silent",
 		Malformed: "DA-1/malformed", TooLarge: "DA-43/packet", QoS2: "DA-40/qos2",
 	}
-	base.Mask = Mask
+	base.Mask, base.Device = Mask, deviceOf
 	return base
+}
+
+// deviceOf is the device that a CONNECT is about: the client id's, or where that has another form the
+// username, which is to be the device id.
+func deviceOf(clientID, username string) string {
+	id, err := wire.ParseClientID(clientID)
+	switch {
+	case err == nil:
+		return id.DeviceID
+	case username != "":
+		return username
+	}
+	return clientID
 }
 
 // Mask hides the password: with sign type 0 whoever has it can connect for ever.
