@@ -25,6 +25,10 @@ var vendorNames = []string{
 	"eWONPROJECT.azure-devices.net",
 	"conn-demo2-iothub.azure-devices.net",
 	"mindconnectmqtt.eu1.mindsphere.io",
+	"fakecloud.iot-mqtts.cn-north-4.myhuaweicloud.com",
+	"fakecloud.iotda.cn-north-4.myhuaweicloud.com",
+	"iam.cn-north-4.myhuaweicloud.com",
+	"iot-bs.cn-north-4.myhuaweicloud.com",
 }
 
 func TestMain(m *testing.M) {
