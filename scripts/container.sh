@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the image and proves it: healthy, small, stops within a second; a second container on a user
 # network, where the vendors' names are aliases of fakecloud, provisions and sends telemetry, once with the
-# client kit and once with the Azure SDK for Python. Wants a Docker engine and nothing else.
+# client kit and once with the Azure SDK for Python. Runs the README's docker block as it is printed. Wants a
+# Docker engine and nothing else.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,6 +16,13 @@ cleanup() {
 }
 trap cleanup EXIT
 fail() { echo "container: $*" >&2; docker logs "$name" >&2 || true; exit 1; }
+
+# The README's own lines, as printed: they want ports 8883 and 8484 of this machine.
+docker rm -f fakecloud >/dev/null 2>&1 || true
+lines=$(sed -n '/^```sh docker$/,/^```$/p' README.md | grep -v '^```')
+[[ -n $lines ]] || { echo "container: README.md has no docker block" >&2; exit 1; }
+timeout 1200 bash -ec "$lines" >/dev/null || { docker logs fakecloud >&2; docker rm -f fakecloud; echo "container: the README's lines fail" >&2; exit 1; }
+echo "container: the README's lines work"
 
 docker build --quiet --network host --tag "$image" . >/dev/null
 docker build --quiet --network host --tag "$client" e2e/sdk/python >/dev/null

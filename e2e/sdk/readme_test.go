@@ -13,8 +13,7 @@ import (
 )
 
 // block is a fenced shell block of README.md: "sh" runs in the reader's second terminal, "sh serve" in the
-// first one. "sh test" is what CI runs before anything else; what "sh docker" does, scripts/container.sh does
-// under names and ports of its own.
+// first one. "sh test" is what CI runs before anything else; scripts/container.sh runs "sh docker".
 var block = regexp.MustCompile("(?ms)^```sh( \\w+)?\n(.*?)^```$")
 
 // Every command of the README runs as printed, in order, in one shell.
