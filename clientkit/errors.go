@@ -17,3 +17,17 @@ type SubscribeError struct {
 func (e *SubscribeError) Error() string {
 	return fmt.Sprintf("subscription to %s refused with 0x%02x", e.Filter, e.Code)
 }
+
+// CertificateError is a TLS alert of the server about the device's certificate.
+type CertificateError struct {
+	Address string // host and port
+	Alert   string // as in "unknown certificate authority"
+	Cause   error
+}
+
+func (e *CertificateError) Error() string {
+	return fmt.Sprintf("%s does not accept the certificate: %s", e.Address, e.Alert)
+}
+
+// Unwrap returns the alert as crypto/tls has it.
+func (e *CertificateError) Unwrap() error { return e.Cause }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"strings"
 	"syscall"
 	"time"
@@ -42,17 +41,7 @@ func (e *DroppedError) Error() string {
 }
 
 // CertificateError is a TLS alert of the server about the agent's certificate.
-type CertificateError struct {
-	Host  string
-	Alert string // as in "unknown certificate authority"
-	cause error
-}
-
-func (e *CertificateError) Error() string {
-	return fmt.Sprintf("mindsphere: %s does not accept the certificate: %s", e.Host, e.Alert)
-}
-
-func (e *CertificateError) Unwrap() error { return e.cause }
+type CertificateError = clientkit.CertificateError
 
 // ConnectError is a CONNACK with a code other than 0, of eu1 or a private cloud. In eu2 DPS and the hub answer
 // with *azure.ConnectError.
@@ -97,24 +86,15 @@ func dropped(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// certificateAlert returns the server's TLS alert about our certificate.
-func certificateAlert(err error) (string, bool) {
-	var op *net.OpError
-	if !errors.As(err, &op) || op.Op != "remote error" {
-		return "", false
-	}
-	text := strings.TrimPrefix(op.Err.Error(), "tls: ")
-	return text, strings.Contains(text, "certificate")
-}
-
 // isFinal reports whether a failed attempt would fail again in the same way.
 func isFinal(err error) bool {
 	var refused *ConnectError
 	var verify *tls.CertificateVerificationError
+	var certificate *CertificateError
 	switch {
 	case errors.As(err, &refused):
 		return refused.Final()
-	case errors.As(err, &verify):
+	case errors.As(err, &verify), errors.As(err, &certificate):
 		return true
 	}
 	return errors.Is(err, errToken)

@@ -88,9 +88,6 @@ func (t *topicTransport) failed(_ int, err error) error {
 	if t.onboarded.Load() {
 		return nil
 	}
-	if alert, ours := certificateAlert(err); ours {
-		return &CertificateError{Host: t.cfg.Host, Alert: alert, cause: err}
-	}
 	if !dropped(err) || t.cfg.Region != EU1 {
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -90,7 +91,7 @@ func Connect(ctx context.Context, cfg LinkConfig) (*Link, error) {
 	defer cancel()
 	used, socket, err := open(ctx, cfg)
 	if err != nil {
-		return nil, fmt.Errorf("%s: connect to %s: %w", cfg.Prefix, cfg.Address, err)
+		return nil, cfg.failed(err)
 	}
 	l := &Link{
 		cfg: cfg, conn: &conn{Conn: used, socket: socket},
@@ -170,7 +171,18 @@ func (l *Link) connectError(ctx context.Context, err error) error {
 	case errors.Is(err, io.EOF):
 		err = fmt.Errorf("the server closed the connection without a CONNACK: %w", io.EOF)
 	}
-	return fmt.Errorf("%s: connect to %s: %w", l.cfg.Prefix, l.cfg.Address, err)
+	return l.cfg.failed(err)
+}
+
+// failed completes an error of a connection that did not come about.
+func (c LinkConfig) failed(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "remote error" { // a TLS alert
+		if alert := strings.TrimPrefix(op.Err.Error(), "tls: "); strings.Contains(alert, "certificate") {
+			return fmt.Errorf("%s: %w", c.Prefix, &clientkit.CertificateError{Address: c.Address, Alert: alert, Cause: err})
+		}
+	}
+	return fmt.Errorf("%s: connect to %s: %w", c.Prefix, c.Address, err)
 }
 
 // end marks the link as lost.
