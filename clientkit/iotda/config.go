@@ -60,6 +60,11 @@ type Config struct {
 	OnState func(State, error)
 	Trace   func(Packet) // sees each packet, from several goroutines; must not block; optional
 	Log     *slog.Logger // optional
+	// OnCommand, OnSet and OnGet serve the application from the first moment: the platform sends what it has kept
+	// for a device right after CONNECT. The methods of the same names set others later.
+	OnCommand CommandHandler
+	OnSet     SetHandler
+	OnGet     GetHandler
 }
 
 func (c Config) withDefaults() (Config, error) {

@@ -33,6 +33,7 @@ type Device struct {
 	get      GetHandler
 	message  bool
 	handlers map[string]eventHandler // by service id
+	early    []Event                 // of services that have no handler yet
 	shadows  map[string]chan []byte  // requests under way, by request id
 	asks     map[string]*ask         // events that wait for their answer, by event id
 	topics   map[string]topicHandler // by filter
@@ -53,6 +54,7 @@ func Dial(ctx context.Context, cfg Config) (*Device, error) {
 		return nil, err
 	}
 	d := &Device{
+		command: cfg.OnCommand, set: cfg.OnSet, get: cfg.OnGet,
 		cfg: cfg, ids: randomID, handlers: map[string]eventHandler{}, shadows: map[string]chan []byte{}, asks: map[string]*ask{},
 		topics: map[string]topicHandler{}, calls: make(chan struct{}, maxCalls), messages: make(chan Message, maxMessages),
 		events: make(chan func(), maxEvents),

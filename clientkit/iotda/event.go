@@ -126,20 +126,27 @@ func (d *Device) eventsArrived(payload []byte) {
 			a.answered <- e
 			continue
 		}
-		d.mu.Lock()
-		handle := d.handlers[e.ServiceID]
-		d.mu.Unlock()
-		if handle == nil {
-			d.cfg.Log.Debug("event without a handler", "device", d.cfg.DeviceID, "service", e.ServiceID, "type", e.EventType)
-			continue
-		}
 		at, _ := wire.ParseTime(e.EventTime) // zero where there is none
-		event := Event{d.object(body.ObjectDeviceID), e.ServiceID, e.EventType, e.EventID, at, e.Paras}
-		select {
-		case d.events <- func() { handle(d.session.Context(), event) }:
-		default:
-			d.cfg.Log.Warn("more events than can wait", "device", d.cfg.DeviceID)
+		d.mu.Lock()
+		d.take(Event{d.object(body.ObjectDeviceID), e.ServiceID, e.EventType, e.EventID, at, e.Paras})
+		d.mu.Unlock()
+	}
+}
+
+// take queues an event for its handler, or keeps it for one that comes later. The caller holds mu.
+func (d *Device) take(e Event) {
+	handle := d.handlers[e.ServiceID]
+	if handle == nil {
+		if len(d.early) == maxEvents {
+			d.early = d.early[1:]
 		}
+		d.early = append(d.early, e)
+		return
+	}
+	select {
+	case d.events <- func() { handle(d.session.Context(), e) }:
+	default:
+		d.cfg.Log.Warn("more events than can wait", "device", d.cfg.DeviceID)
 	}
 }
 
@@ -167,8 +174,8 @@ func (d *Device) asker(e wire.Event) *ask {
 }
 
 // OnEvent has handle called with each event of a service that is not the answer to a request of the kit, such
-// as $log, $file_manager or $device_config; events come one after the other. ctx of handle ends with Close,
-// which waits for handle; handle must not call Close. The error is that the service has a handler already, or
+// as $log, $file_manager or $device_config; events come one after the other. Events that came before, 64 at most,
+// are handed over too. ctx of handle ends with Close, which waits for handle; handle must not call Close. The error is that the service has a handler already, or
 // ErrClosed.
 func (d *Device) OnEvent(serviceID string, handle func(context.Context, Event)) error {
 	d.mu.Lock()
@@ -179,6 +186,11 @@ func (d *Device) OnEvent(serviceID string, handle func(context.Context, Event)) 
 	d.handlers[serviceID] = handle
 	start := !d.pumping
 	d.pumping = true
+	early := d.early
+	d.early = nil
+	for _, e := range early {
+		d.take(e)
+	}
 	d.mu.Unlock()
 	if start && !d.session.Spawn(d.takeEvents) {
 		return ErrClosed

@@ -64,9 +64,18 @@ func TestEvents(t *testing.T) {
 		cancel()
 		require.ErrorIs(t, <-done, context.Canceled)
 
+		for range maxEvents { // what overflows is the oldest
+			inform(p, sys+"events/down", events("$log", "early", "", `{}`))
+		}
+		inform(p, sys+"events/down", events("$log", "last", "", `{}`))
+		synctest.Wait()
 		got := make(chan Event)
 		require.NoError(t, d.OnEvent("$log", func(_ context.Context, e Event) { got <- e }))
 		require.ErrorIs(t, d.OnEvent("$log", nil), errTaken)
+		for range maxEvents - 1 {
+			require.Equal(t, "early", (<-got).Type)
+		}
+		require.Equal(t, "last", (<-got).Type)
 		inform(p, sys+"events/down", events("$log", "log_config", "e9", `{"switch":"on"}`))
 		require.Equal(t, Event{deviceID, "$log", "log_config", "e9", at2018(), json.RawMessage(`{"switch":"on"}`)}, <-got)
 	})

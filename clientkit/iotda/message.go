@@ -38,7 +38,8 @@ func (d *Device) SendMessage(ctx context.Context, m Message) error {
 // other. A message is acknowledged when handle returns; one that was not comes again, so handle may see it
 // twice. ctx of handle ends with Close, which waits for handle; handle must not call Close.
 //
-// It returns once the platform has granted the subscription, which the kit renews on every connection.
+// It returns once the platform has granted the subscription, which the kit renews on every connection. Messages
+// that came before, 64 at most, are handed over too.
 func (d *Device) OnMessage(ctx context.Context, handle func(context.Context, Message)) error {
 	d.mu.Lock()
 	taken := d.message
@@ -60,15 +61,9 @@ func (d *Device) OnMessage(ctx context.Context, handle func(context.Context, Mes
 	return nil
 }
 
+// messageArrived keeps a message for the handler, which may be about to come: what waited at the platform comes
+// right after CONNECT. It never blocks.
 func (d *Device) messageArrived(in session.Arrival) {
-	d.mu.Lock()
-	wanted := d.message
-	d.mu.Unlock()
-	if !wanted {
-		d.cfg.Log.Debug("message without a handler", "device", d.cfg.DeviceID)
-		in.Ack()
-		return
-	}
 	m := readMessage(in.Payload)
 	m.DeviceID, m.ack = d.object(m.DeviceID), in.Ack
 	select {
