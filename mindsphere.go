@@ -14,7 +14,7 @@ import (
 // applyTenant creates or replaces a MindSphere tenant.
 func (p platforms) applyTenant(t world.Tenant, caPEM func(string) ([]byte, error)) error {
 	if _, exists := p.mind.Tenant(t.Name); p.gaps.takes(exists, "MindSphere tenant "+t.Name) {
-		tenant := mindsphere.Tenant{Name: t.Name, Region: mindsphere.Region(t.Region), Host: t.Host, EventTypes: t.EventTypes, IDScope: t.IDScope}
+		tenant := mindsphere.Tenant{Name: t.Name, Region: mindsphere.Region(t.Region), Host: t.Host, EventTypes: t.EventTypes, IDScope: t.IDScope, RateLimits: isTrue(t.RateLimits)}
 		if t.Hub != "" {
 			tenant.Hub = p.hubHosts([]string{t.Hub})[0]
 		}
@@ -45,7 +45,7 @@ func (p platforms) applyTenant(t world.Tenant, caPEM func(string) ([]byte, error
 func (c *Cloud) exportTenants(known map[string]string) ([]world.Tenant, error) {
 	var all []world.Tenant
 	for _, t := range c.cores.mind.Tenants() {
-		out := world.Tenant{Name: t.Name, Region: string(t.Region), Host: t.Host, Hub: t.Hub, IDScope: t.IDScope, EventTypes: t.EventTypes}
+		out := world.Tenant{Name: t.Name, Region: string(t.Region), Host: t.Host, Hub: t.Hub, IDScope: t.IDScope, EventTypes: t.EventTypes, RateLimits: trueOrNil(t.RateLimits)}
 		if t.Provisioning != nil {
 			d := world.Duration(*t.Provisioning)
 			out.Provisioning = &d

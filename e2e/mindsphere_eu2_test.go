@@ -92,6 +92,13 @@ func TestMindSphereEU2Names(t *testing.T) {
 		send(t, c, rawmqtt.Connect{ClientID: "MqttTestAgent", Username: ptr(eu2Hub + "/MqttTestAgent/?api-version=2018-06-30"), Password: ptr("")}.Bytes())
 		wantConnack(t, c, 5)
 	})
+	t.Run("quotes in the common name", func(t *testing.T) { // set CLIENT_ID="%TENANT%"_"%DEVICE_NAME%" on Windows
+		t.Parallel()
+		cloud := fakecloud.Start(t)
+		e := enrollee{id: eu2Agent, scope: eu2Scope, token: ptr(""), via: via{cert: device(t, cloud, `"demo2"_"MqttTestAgent"`)}}
+		wantError(t, register(t, e.open(t, cloud), ""), 401002, ".*")
+		require.Contains(t, refused(t, cloud, "DPS-21/cn").Detail, "quotes have become a part")
+	})
 	t.Run("client id is not the common name", func(t *testing.T) {
 		t.Parallel()
 		cloud := fakecloud.Start(t)
@@ -220,4 +227,29 @@ func gateway(t *testing.T, cloud *fakecloud.Cloud, host, tenant, path string) st
 	r := ask(t, cloud, via{name: host}, "GET "+path, "", "Authorization: Bearer "+tenant)
 	require.Equal(t, 200, r.StatusCode, r.body)
 	return r.body
+}
+
+// A CA that comes over the REST API is a CA of the tenant's enrollment group: unverified it admits nobody.
+func TestMindSphereEU2CertificateAPI(t *testing.T) {
+	t.Parallel()
+	cloud := fakecloud.Start(t)
+	const path = "/api/mindconnectmqtt/v3/caCertificates"
+	do := func(line, body string) reply {
+		t.Helper()
+		return ask(t, cloud, via{name: "gateway.eu2.mindsphere.io"}, line, body, "Authorization: Bearer demo2", "Content-Type: application/json")
+	}
+	ca := issueBy(t, "Second CA", nil, true, nil)
+	agent := issueBy(t, "demo2_second", ca, false, nil).tls(ca)
+	var x struct{ ID, RegistrationCode string }
+	require.NoError(t, json.Unmarshal([]byte(do("POST "+path, `{"certificate":`+ca.yaml()+`}`).body), &x))
+	e := enrollee{id: "demo2_second", scope: eu2Scope, token: ptr(""), via: via{cert: agent}}
+	wantError(t, register(t, e.open(t, cloud), ""), 401002, ".*")
+	refused(t, cloud, "DPS-23/unverified")
+	require.NoError(t, json.Unmarshal([]byte(do("GET "+path+"/"+x.ID+"/registrationCode", "").body), &x))
+	verified := do("POST "+path+"/"+x.ID+"/verify", `{"certificate":`+issueBy(t, x.RegistrationCode, ca, false, nil).yaml()+`}`)
+	require.Equal(t, 200, verified.StatusCode, verified.body)
+	r, _ := registerEU2(t, cloud, "demo2_second", agent)
+	require.Equal(t, "assigned", r.Status)
+	require.Equal(t, 204, do("DELETE "+path+"/"+x.ID, "").StatusCode)
+	wantError(t, register(t, e.open(t, cloud), ""), 401002, ".*")
 }

@@ -23,11 +23,25 @@ func thumbprints(cert *x509.Certificate) Auth {
 // checkLeaf judges the leaf by itself: its common name and its dates.
 func checkLeaf(c Caller, now time.Time) *denial {
 	leaf := c.Certificates[0]
-	if !strings.EqualFold(leaf.Subject.CommonName, c.RegistrationID) {
-		return deny(codeCertificate, messageCertificate, rule.Refusal{Rule: "DPS-21/cn",
+	if cn := leaf.Subject.CommonName; !strings.EqualFold(cn, c.RegistrationID) {
+		return deny(codeCertificate, messageCertificate, rule.Refusal{Rule: "DPS-21/cn", Detail: quoted(cn, c.RegistrationID),
 			Seen: fmt.Sprintf("CN=%q", clip(leaf.Subject.CommonName)), Expected: fmt.Sprintf("CN=%q", c.RegistrationID)})
 	}
 	return checkDates(leaf, now, "DPS-15/cert-expired", "DPS-15/cert-not-yet-valid")
+}
+
+// quoted tells of quotes that a shell has left in a common name; empty where it differs in more than those.
+func quoted(cn, want string) string {
+	plain := strings.Map(func(r rune) rune {
+		if strings.ContainsRune("\"'“”", r) {
+			return -1
+		}
+		return r
+	}, cn)
+	if !strings.EqualFold(plain, want) {
+		return ""
+	}
+	return "quotes have become a part of the certificate's common name: a shell on Windows does not remove them"
 }
 
 func checkDates(cert *x509.Certificate, now time.Time, expired, early rule.ID) *denial {

@@ -31,6 +31,8 @@ type Tenant struct {
 	IDScope string `json:"idScope,omitempty"`
 	// Provisioning is how long new agents are turned away, at most an hour; nil takes DefaultProvisioning.
 	Provisioning *time.Duration `json:"provisioning,omitempty"`
+	// RateLimits makes the REST APIs refuse more requests than the real service takes.
+	RateLimits bool `json:"rateLimits,omitempty"`
 	// EventTypes are the event types that the tenant knows; empty takes events of any type.
 	EventTypes []string `json:"eventTypes,omitempty"`
 }

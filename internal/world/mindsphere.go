@@ -19,6 +19,7 @@ type Tenant struct {
 	IDScope      string          `yaml:"idScope" world:"check=idScope" doc:"ID scope of the DPS instance where agents of region eu2 register"`
 	Hub          string          `yaml:"hub" world:"ref=hub" doc:"name or host name of the hub that holds the agents of region eu2"`
 	Provisioning *Duration       `yaml:"provisioning" doc:"how long new agents are turned away; default 3s"`
+	RateLimits   *bool           `yaml:"rateLimits" doc:"refuse more requests to the REST APIs than the real service takes; default false"`
 	EventTypes   []string        `yaml:"eventTypes" doc:"event types that the tenant knows; none takes all"`
 	Certificates []CACertificate `yaml:"certificates" doc:"CA certificates of the tenant, at most two"`
 }

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/fakecloud/fakecloud/emulators/mindsphere"
@@ -29,9 +28,8 @@ type Handler struct {
 	log  *slog.Logger
 	mux  *http.ServeMux
 
-	limited atomic.Bool
-	mu      sync.Mutex
-	calls   map[string][]time.Time // by tenant and operation, the newest last
+	mu    sync.Mutex
+	calls map[string][]time.Time // by tenant and operation, the newest last
 }
 
 // New returns the handler of svc. peer tells who asks; a nil log discards.

@@ -34,14 +34,14 @@ var limits = map[string]limit{
 	"DELETE /api/mindconnectmqtt/v3/agentCertificates/{id}":            {5, 0},
 }
 
-// Limit switches the rate limits of the real service on or off; they are off at first. They follow the timers
-// reading of the clock.
-func (h *Handler) Limit(on bool) { h.limited.Store(on) }
-
-// admit counts a request and reports whether it is within the limits. Refused requests do not count.
+// admit counts a request and reports whether it is within the limits, which only tenants with RateLimits have.
+// Refused requests do not count. Time is the timers reading.
 func (h *Handler) admit(tenant, pattern string) bool {
 	l, ok := limits[pattern]
-	if !ok || !h.limited.Load() {
+	if !ok {
+		return true
+	}
+	if t, ok := h.svc.Tenant(tenant); !ok || !t.RateLimits {
 		return true
 	}
 	now := h.svc.Clock().Now()

@@ -336,7 +336,9 @@ func TestRateLimits(t *testing.T) {
 		require.Equal(t, 400, upload())
 	}
 	g.clock.Freeze()
-	g.handler.Limit(true)
+	tenant, _ := g.svc.Tenant("camexia")
+	tenant.RateLimits = true
+	require.NoError(t, g.svc.PutTenant(tenant))
 	for range 5 {
 		require.Equal(t, 400, upload())
 		require.Equal(t, 400, upload())
