@@ -227,8 +227,13 @@ func (p platforms) termsOf(t world.Provisioning) (dps.Terms, error) {
 	if t.IoTHubHostName != "" {
 		hubs = []string{t.IoTHubHostName}
 	}
+	var custom *dps.CustomAllocation
+	if c := t.CustomAllocation; c != nil {
+		custom = &dps.CustomAllocation{WebhookURL: c.WebhookURL, APIVersion: c.APIVersion}
+	}
 	return dps.Terms{
-		Disabled: t.ProvisioningStatus == "disabled", AllocationPolicy: dps.AllocationPolicy(t.AllocationPolicy),
+		CustomAllocation: custom,
+		Disabled:         t.ProvisioningStatus == "disabled", AllocationPolicy: dps.AllocationPolicy(t.AllocationPolicy),
 		IoTHubs: p.hubHosts(hubs), InitialTwin: twin,
 		Capabilities:      dps.Capabilities{IoTEdge: t.Capabilities != nil && isTrue(t.Capabilities.IoTEdge)},
 		ReprovisionPolicy: reprovisionPolicy(t.ReprovisionPolicy),

@@ -157,7 +157,7 @@ func (c *Cloud) newCores(j *journal.Journal, state *store.Store, source *ids.Sou
 	hub := iothub.New(iothub.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log, Faults: c.faults,
 		Consumer: hubReader{mind}})
 	registrar := dps.New(dps.Config{Clock: c.clock, IDs: source, Journal: j, Store: state,
-		Allocator: allocator{hub, mind}, Log: c.config.Log, HandOver: c.handOver(), Faults: c.faults})
+		Allocator: allocator{hub, mind}, Webhook: dpsservice.Webhook{Caller: c.out}, Log: c.config.Log, HandOver: c.handOver(), Faults: c.faults})
 	mind.Carry(mindsphere.EU2, hubCarrier{hub, mind})
 	mind.EnrollAt(enroller{registrar, hub})
 	iot := iotda.New(iotda.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log, Poster: c.out})
@@ -222,6 +222,7 @@ func (c *Cloud) Close() error {
 		if c.tail != nil {
 			c.tail.close()
 		}
+		c.cores.dps.Close()
 		c.out.Close()
 		errs = append(errs, c.state.Close(), c.closePKI(ctx))
 		c.closed = errors.Join(errs...)

@@ -182,6 +182,9 @@ func exportTerms(t dps.Terms) (world.Provisioning, error) {
 		update, migrate := p.UpdateHubAssignment, p.MigrateDeviceData
 		out.ReprovisionPolicy = &world.ReprovisionPolicy{UpdateHubAssignment: &update, MigrateDeviceData: &migrate}
 	}
+	if c := t.CustomAllocation; c != nil {
+		out.CustomAllocation = &world.CustomAllocation{WebhookURL: c.WebhookURL, APIVersion: c.APIVersion}
+	}
 	if t.Disabled {
 		out.ProvisioningStatus = "disabled"
 	}

@@ -22,6 +22,8 @@ const stateDir = "state"
 const (
 	keptWorld  = "world"  // hash of the world that the state was last filled from
 	keptStarts = "starts" // how often it has started before
+
+	keptTargets = "outbound" // hosts that worlds have named for outbound calls, separated by spaces
 )
 
 // openState opens the store, in the data directory if there is one, and makes the platforms' cores on it.

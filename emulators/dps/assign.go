@@ -2,6 +2,7 @@ package dps
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,6 +21,18 @@ const codeNoHub = 400208
 // assign decides the outcome of a register, commits it to the hub and to the registration record, and
 // returns the record. The caller holds the device's lock.
 func (s *Service) assign(ctx context.Context, i Instance, c Caller, a admission) Registration {
+	return s.commit(ctx, i, c, a, verdict{plan: func(old Registration) (Assignment, string, error) { return s.plan(i, c, a, old) }})
+}
+
+// verdict is what was decided of a device: where it goes, or why nowhere.
+type verdict struct {
+	plan    func(old Registration) (Assignment, string, error)
+	refusal *rule.Refusal   // of a custom allocation; plan is not asked then
+	payload json.RawMessage // for the device
+}
+
+// commit carries a verdict out. The caller holds the device's lock.
+func (s *Service) commit(ctx context.Context, i Instance, c Caller, a admission, v verdict) Registration {
 	k := key(i.Name, c.RegistrationID)
 	now := s.Clock.Wall().UTC()
 	old, again := s.registrations.Get(k)
@@ -37,23 +50,34 @@ func (s *Service) assign(ctx context.Context, i Instance, c Caller, a admission)
 		s.registrations.Put(k, reg)
 		return reg
 	}
-	as, substatus, err := s.plan(i, c, a, old)
+	if r := v.refusal; r != nil {
+		reg.ErrorCode, reg.ErrorMessage, reg.Refusal = codeAllocation, r.Detail, r
+		return s.fail(i, k, reg)
+	}
+	as, substatus, err := v.plan(old)
 	if err == nil {
+		as.DeviceID = a.deviceID
 		err = s.Allocator.Assign(ctx, as)
 	}
 	if err != nil {
-		reg.Status, reg.ErrorCode, reg.ErrorMessage = azure.DPSFailed, codeNoHub, failure(err)
-		s.Log.Warn("no hub assigned", "endpoint", i.Name, "registration_id", reg.RegistrationID, "cause", err)
+		reg.ErrorCode, reg.ErrorMessage = codeNoHub, failure(err)
 		if r, ok := errors.AsType[*rule.Refusal](err); ok {
 			reg.Refusal = r
 		}
-		s.registrations.Put(k, reg)
-		return reg
+		return s.fail(i, k, reg)
 	}
-	reg.AssignedHub, reg.Substatus, reg.Status = as.Hub, substatus, azure.DPSAssigned
+	reg.AssignedHub, reg.Substatus, reg.Status, reg.Payload = as.Hub, substatus, azure.DPSAssigned, v.payload
 	reg.FormerHubs, reg.AuthenticationKey = formerHubs(old, as.Hub), a.activation
 	s.registrations.Put(k, reg)
 	s.journalProvisioned(i, c, a, reg, as)
+	return reg
+}
+
+// fail records that a device was not assigned.
+func (s *Service) fail(i Instance, k string, reg Registration) Registration {
+	reg.Status = azure.DPSFailed
+	s.Log.Warn("no hub assigned", "endpoint", i.Name, "registration_id", reg.RegistrationID, "cause", reg.ErrorMessage)
+	s.registrations.Put(k, reg)
 	return reg
 }
 
@@ -113,6 +137,7 @@ type operation struct {
 	Started time.Time // timers reading
 	Rounds  int       // polls still to be answered with status assigning
 	Result  Registration
+	Errand  *errand `json:",omitempty"` // what Result waits for
 }
 
 func (o operations) clone() operations {
@@ -121,8 +146,8 @@ func (o operations) clone() operations {
 }
 
 // begin records a new operation under the registration's key.
-func (s *Service) begin(k string, i Instance, reg Registration) operation {
-	op := operation{ID: fmt.Sprintf("4.%s.%s", s.IDs.Hex(16), s.IDs.GUID()), Started: s.Clock.Now(), Rounds: i.rounds(), Result: reg}
+func (s *Service) begin(k string, i Instance, reg Registration, e *errand) operation {
+	op := operation{ID: fmt.Sprintf("4.%s.%s", s.IDs.Hex(16), s.IDs.GUID()), Started: s.Clock.Now(), Rounds: i.rounds(), Result: reg, Errand: e}
 	all, _ := s.operations.Get(k)
 	kept := operations{Polls: all.Polls}
 	for _, o := range all.List {
@@ -148,8 +173,8 @@ func (s *Service) advance(k, id string) (op operation, final, known bool) {
 			if o.ID != id || !s.alive(*o) {
 				continue
 			}
-			known, final = true, o.Rounds == 0 || s.Clock.Now().Sub(o.Started) >= settled
-			if !final {
+			known, final = true, o.Errand == nil && (o.Rounds == 0 || s.Clock.Now().Sub(o.Started) >= settled)
+			if !final && o.Rounds > 0 {
 				o.Rounds--
 			}
 			op = *o

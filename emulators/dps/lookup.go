@@ -20,12 +20,12 @@ func (x *Session) Lookup(_ context.Context, body []byte) Answer {
 	}
 	k := key(i.Name, c.RegistrationID)
 	reg, ok := s.registrations.Get(k)
+	if s.unsettled(k) {
+		return answer(200, 0, azure.DPSState{RegistrationID: c.RegistrationID, Status: azure.DPSAssigning})
+	}
 	if !ok {
 		return s.errorAnswer(deny(codeNotFound, "Registration not found.", rule.Refusal{Rule: "DPS-35/registration",
 			Seen: fmt.Sprintf("registration id %q, which has not registered", clip(c.RegistrationID)), Expected: "a register request first"}))
-	}
-	if s.unsettled(k) {
-		return answer(200, 0, azure.DPSState{RegistrationID: reg.RegistrationID, Status: azure.DPSAssigning})
 	}
 	return answer(200, 0, reg.state(c.Door))
 }
@@ -37,7 +37,7 @@ func (s *Service) unsettled(k string) bool {
 		return false
 	}
 	o := all.List[len(all.List)-1]
-	return s.alive(o) && o.Rounds > 0 && s.Clock.Now().Sub(o.Started) < settled
+	return o.Errand != nil || s.alive(o) && o.Rounds > 0 && s.Clock.Now().Sub(o.Started) < settled
 }
 
 // Reject returns the error answer for a request that a head refuses by itself, with r's status.

@@ -37,7 +37,7 @@ func TestPutInstanceRefuses(t *testing.T) {
 		{dps.Instance{Name: instance, IDScope: "0neOTHER"}, "idScope", "cannot change"},
 		{dps.Instance{Name: "x", IDScope: "0ne2", RetryAfter: 301}, "retryAfter", "between 1 and 300"},
 		{dps.Instance{Name: "x", IDScope: "0ne2", Rounds: &minus}, "rounds", "between 0 and 100"},
-		{dps.Instance{Name: "x", IDScope: "0ne2", AllocationPolicy: "custom"}, "allocationPolicy", "not emulated yet"},
+		{dps.Instance{Name: "x", IDScope: "0ne2", AllocationPolicy: "custom"}, "allocationPolicy", "belongs to an enrollment"},
 		{dps.Instance{Name: "x", IDScope: "0ne2", AllocationPolicy: "best"}, "allocationPolicy", "hashed"},
 		{dps.Instance{Name: "x", IDScope: "0ne2", LinkedHubs: []string{"a b"}}, "linkedHubs[0]", "no host name"},
 		{dps.Instance{Name: "x", IDScope: "0ne2", LinkedHubs: make([]string, 51)}, "linkedHubs", "limit is 50"},
@@ -73,7 +73,7 @@ func TestPutEnrollmentRefuses(t *testing.T) {
 		{dps.Enrollment{RegistrationID: "d", Attestation: key, Terms: dps.Terms{InitialTwin: []byte(`{"desired":{}}`)}}, "initialTwin", "desired"},
 		{dps.Enrollment{RegistrationID: "d", Attestation: key, Terms: dps.Terms{InitialTwin: []byte(`{"tags":{"a":"` + strings.Repeat("x", 70_000) + `"}}`)}}, "initialTwin", "limit"},
 		{dps.Enrollment{RegistrationID: "d", Attestation: key, Terms: dps.Terms{IoTHubs: []string{""}}}, "iotHubs[0]", "no host name"},
-		{dps.Enrollment{RegistrationID: "d", Attestation: key, Terms: dps.Terms{AllocationPolicy: "custom"}}, "allocationPolicy", "not emulated yet"},
+		{dps.Enrollment{RegistrationID: "d", Attestation: key, Terms: dps.Terms{AllocationPolicy: "custom"}}, "customAllocationDefinition", "needs a webhookUrl"},
 	} {
 		_, err := w.PutEnrollment(instance, c.enrollment)
 		requireField(t, err, c.field, c.problem)

@@ -68,10 +68,29 @@ func (x *Session) Register(ctx context.Context, body []byte) Answer {
 		return s.errorAnswer(d)
 	}
 	k := key(i.Name, c.RegistrationID)
+	old, _ := s.registrations.Get(k)
+	if a.terms.asks(c.APIVersion, old) {
+		return x.registerCustom(i, a, body)
+	}
 	unlock := s.lock(k)
 	reg := s.assign(ctx, i, c, a)
-	op := s.begin(k, i, reg)
+	op := s.begin(k, i, reg, nil)
 	unlock()
+	return answer(202, i.retryAfter(), azure.DPSOperation{OperationID: op.ID, Status: azure.DPSAssigning})
+}
+
+// registerCustom begins an operation that ends when a webhook has said where the device shall go.
+func (x *Session) registerCustom(i Instance, a admission, body []byte) Answer {
+	s, c := x.service, x.caller
+	if !s.errands.reserve() {
+		return s.busy()
+	}
+	k := key(i.Name, c.RegistrationID)
+	e := s.newErrand(i, c, a, body)
+	unlock := s.lock(k)
+	op := s.begin(k, i, Registration{RegistrationID: c.RegistrationID, GroupID: a.groupID, Attestation: a.kind, Status: azure.DPSAssigning}, e)
+	unlock()
+	go s.run(i, c.RegistrationID, op.ID, e)
 	return answer(202, i.retryAfter(), azure.DPSOperation{OperationID: op.ID, Status: azure.DPSAssigning})
 }
 
@@ -164,7 +183,7 @@ func (r Registration) state(door string) *azure.DPSState {
 	}
 	switch r.Status {
 	case azure.DPSAssigned:
-		st.AssignedHub, st.DeviceID, st.Substatus = r.AssignedHub, r.DeviceID, r.Substatus
+		st.AssignedHub, st.DeviceID, st.Substatus, st.Payload = r.AssignedHub, r.DeviceID, r.Substatus, r.Payload
 		if door != "" {
 			st.AssignedHub = door
 		}

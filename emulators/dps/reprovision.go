@@ -54,10 +54,16 @@ func (s *Service) plan(i Instance, c Caller, a admission, old Registration) (Ass
 	if err != nil {
 		return Assignment{}, "", err
 	}
+	as, substatus := s.move(hub, c, a, old)
+	return as, substatus, nil
+}
+
+// move is what the hub is asked for where the device goes to hub.
+func (s *Service) move(hub string, c Caller, a admission, old Registration) (Assignment, string) {
 	policy := a.terms.reprovisioning(c.APIVersion)
 	out := Assignment{Hub: hub, DeviceID: a.deviceID, Group: a.groupID, Auth: a.auth, Capabilities: a.terms.Capabilities, InitialTwin: a.terms.InitialTwin}
 	if old.AssignedHub == "" || old.DeviceID != a.deviceID {
-		return out, azure.DPSInitialAssignment, nil
+		return out, azure.DPSInitialAssignment
 	}
 	held := s.Allocator.Holds(old.AssignedHub, a.deviceID)
 	if strings.EqualFold(old.AssignedHub, hub) {
@@ -66,7 +72,7 @@ func (s *Service) plan(i Instance, c Caller, a admission, old Registration) (Ass
 		if held && !out.Reset {
 			out.InitialTwin = nil
 		}
-		return out, old.Substatus, nil
+		return out, old.Substatus
 	}
 	substatus := azure.DPSDeviceDataReset
 	out.Reset = !held || !policy.MigrateDeviceData
@@ -79,7 +85,7 @@ func (s *Service) plan(i Instance, c Caller, a admission, old Registration) (Ass
 	if contains(old.FormerHubs, hub) {
 		substatus = azure.DPSReprovisionedToInit
 	}
-	return out, substatus, nil
+	return out, substatus
 }
 
 // formerHubs are the hubs that a device was on before hub, oldest first, each once.

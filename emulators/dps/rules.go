@@ -10,6 +10,7 @@ const (
 	srcTerm   = "Learn, DPS terminology (articles/iot-dps/concepts-service.md)"
 	srcTrace  = "Learn, IoT Central tutorial create and connect a device: wire trace of the C SDK"
 	srcReprov = "Learn, Device reprovisioning (articles/iot-dps/concepts-device-reprovision.md)"
+	srcCustom = "Learn, Custom allocation policies (articles/iot-dps/concepts-custom-allocation.md)"
 	srcErr    = "Learn, Troubleshooting DPS (how-to-troubleshoot-dps)"
 )
 
@@ -125,6 +126,16 @@ var Rules = []rule.Rule{
 		Assumption: "on the same hub the twin starts over too, its versions go on, and identity and substatus stay"},
 	{ID: "DPS-30", Title: "A policy without re-provisioning leaves the hub as it is", Source: srcReprov, Grade: rule.Documented,
 		Assumption: "also where the hub is no longer linked; api-versions up to 2018-04-01 stay where the enrollment has no policy"},
+	{ID: "DPS-31", Title: "A custom allocation asks the enrollment's webhook; its payload reaches the device, its failure is status failed, errorCode 400209", Source: srcCustom + "; azure-iot-sdk-node, log of a failed allocation", Grade: rule.Documented,
+		Assumption: "asked at every register unless the policy keeps the hub; assigning until it has answered; keys are not sent, nor the query of the webhook's URL; a hub that is not linked, an answer that cannot be read and a server that does not answer are 400209 too; 1000 devices may wait",
+		Causes: []rule.Cause{
+			{ID: "status", Why: "The webhook answered with an error, or with a redirect.", Fix: "Look into the log of the function; DPS takes a status of 200 to 299 only."},
+			{ID: "unreachable", Why: "The webhook could not be reached.", Fix: "See that the function runs and that the enrollment's webhookUrl leads to it, seen from where fakecloud runs."},
+			{ID: "outbound", Why: "fakecloud may not call the webhook's host, or the call broke a limit.", Fix: "The refused event beside this one says which rule; `--allow-outbound HOST` allows a host."},
+			{ID: "answer", Why: "The webhook's answer is no allocation response.", Fix: `Answer with {"iotHubHostName":"…"}, and if you like "initialTwin" and "payload".`},
+			{ID: "hub", Why: "The webhook named a hub that the request does not list.", Fix: "Answer with one of the linkedHubs of the request, as it is written there."},
+			{ID: "busy", Why: "Too many devices wait for webhooks: the answer is 429.", Fix: "Make the function answer sooner, or register fewer devices at once."},
+		}},
 	{ID: "DPS-32", Title: "Where the instance limits polls, more than 5 of a device within 10 s are answered with 429 and retry-after", Source: "articles includes/iot-dps-limits.md; " + srcErr, Grade: rule.Assumed,
 		Assumption: "off by default; errorCode 429001; retry-after is the time until a poll is welcome again; polls that were refused do not count",
 		Causes: []rule.Cause{{ID: "polls", Why: "The device polled more than five times within ten seconds.",

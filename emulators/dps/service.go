@@ -16,13 +16,14 @@ import (
 // Platform is the name of DPS in the journal.
 const Platform = "dps"
 
-// Config makes a Service. All fields but HandOver and Faults are required.
+// Config makes a Service. All fields but Webhook, HandOver and Faults are required.
 type Config struct {
 	Clock     clock.Clock
 	IDs       *ids.Source
 	Journal   *journal.Journal
 	Store     *store.Store
 	Allocator Allocator
+	Webhook   Webhook // of custom allocation
 	Log       *slog.Logger
 	// HandOver is a warning for the journal where devices cannot follow an assignment as they would in
 	// the cloud, such as a hub on another port than 8883; empty is none.
@@ -47,12 +48,14 @@ type Service struct {
 	registrations *store.Table[Registration]
 	challenges    challenges
 	operations    *store.Table[operations]
+	errands       *errands
 }
 
-// New returns a Service with the instances that cfg.Store holds.
+// New returns a Service with the instances that cfg.Store holds. Close ends its webhook calls.
 func New(cfg Config) *Service {
 	s := &Service{
 		Config:        cfg,
+		errands:       newErrands(),
 		instances:     store.NewTable(cfg.Store, "dps.instances", Instance.clone),
 		scopes:        store.NewTable[string](cfg.Store, "dps.scopes", nil),
 		cas:           store.NewTable[CA](cfg.Store, "dps.cas", nil),
@@ -62,6 +65,7 @@ func New(cfg Config) *Service {
 		operations:    store.NewTable(cfg.Store, "dps.operations", operations.clone),
 	}
 	s.recover()
+	s.resume()
 	return s
 }
 

@@ -12,11 +12,12 @@ import (
 // AllocationPolicy chooses the hub of a device.
 type AllocationPolicy string
 
-// The policies. Custom allocation is not emulated yet and refused when a record asks for it.
+// The policies.
 const (
 	Hashed     AllocationPolicy = "hashed"     // evenly over the hubs, stable for a registration id
 	GeoLatency AllocationPolicy = "geoLatency" // as Hashed: every emulated hub is equally near
 	Static     AllocationPolicy = "static"     // the first hub named
+	Custom     AllocationPolicy = "custom"     // a webhook says; of enrollments and groups only
 )
 
 // Defaults of an instance: the timing measured on the real service (register 202, first poll 202,
@@ -87,6 +88,8 @@ type Terms struct {
 	Disabled         bool             `json:"disabled,omitempty"`
 	AllocationPolicy AllocationPolicy `json:"allocationPolicy,omitempty"` // default: the instance's
 	IoTHubs          []string         `json:"iotHubs,omitempty"`          // subset of the linked hubs; default all
+	// CustomAllocation is the webhook of the policy Custom, nil with any other.
+	CustomAllocation *CustomAllocation `json:"customAllocationDefinition,omitempty"`
 	// InitialTwin is {"tags":{…},"properties":{"desired":{…}}}, given to the hub with a device's first
 	// assignment and at a reset.
 	InitialTwin  json.RawMessage `json:"initialTwin,omitempty"`
@@ -132,7 +135,9 @@ type Registration struct {
 	FormerHubs     []string `json:"formerHubs,omitempty"` // host names, oldest first; without AssignedHub's last stay
 	ErrorCode      int      `json:"errorCode,omitempty"`
 	ErrorMessage   string   `json:"errorMessage,omitempty"`
-	// Refusal is the rule by which the Allocator refused the device; nil where it was not by a rule.
+	// Payload is what the webhook of a custom allocation has for the device.
+	Payload json.RawMessage `json:"payload,omitempty"`
+	// Refusal is the rule by which the Allocator or a webhook failed the device; nil where it was not by a rule.
 	Refusal     *rule.Refusal `json:"refusal,omitempty"`
 	Created     time.Time     `json:"createdDateTimeUtc"`
 	LastUpdated time.Time     `json:"lastUpdatedDateTimeUtc"`
@@ -189,6 +194,10 @@ func (t Terms) clone() Terms {
 	if t.ReprovisionPolicy != nil {
 		policy := *t.ReprovisionPolicy
 		t.ReprovisionPolicy = &policy
+	}
+	if t.CustomAllocation != nil {
+		custom := *t.CustomAllocation
+		t.CustomAllocation = &custom
 	}
 	return t
 }

@@ -63,6 +63,9 @@ func (i Instance) validate() error {
 	if err := validHubs("linkedHubs", i.LinkedHubs); err != nil {
 		return err
 	}
+	if i.AllocationPolicy == Custom {
+		return wrong("allocationPolicy", "custom allocation belongs to an enrollment or a group, which names the webhook; use hashed, static or geoLatency here")
+	}
 	return i.AllocationPolicy.validate()
 }
 
@@ -77,17 +80,23 @@ func validHubs(field string, hubs []string) error {
 
 func (p AllocationPolicy) validate() error {
 	switch p {
-	case "", Hashed, GeoLatency, Static:
+	case "", Hashed, GeoLatency, Static, Custom:
 		return nil
-	case "custom":
-		return wrong("allocationPolicy", "custom allocation is not emulated yet; use hashed, static or geoLatency")
 	}
-	return wrong("allocationPolicy", "%q is not hashed, static or geoLatency", clip(string(p)))
+	return wrong("allocationPolicy", "%q is not hashed, static, geoLatency or custom", clip(string(p)))
 }
 
 func (t Terms) validate() error {
 	if err := t.AllocationPolicy.validate(); err != nil {
 		return err
+	}
+	switch {
+	case t.AllocationPolicy == Custom && t.CustomAllocation == nil:
+		return wrong("customAllocationDefinition", "is missing: the policy custom needs a webhookUrl")
+	case t.CustomAllocation != nil:
+		if err := t.CustomAllocation.validate(); err != nil {
+			return err
+		}
 	}
 	if len(t.IoTHubs) > maxHubs {
 		return wrong("iotHubs", "%d hubs; the limit is %d", len(t.IoTHubs), maxHubs)

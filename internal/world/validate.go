@@ -185,6 +185,12 @@ func (v *validator) provisioning(at string, p Provisioning, linked map[string]bo
 			v.report(at, "%s is not a linked hub of this instance%s", quote(name), didYouMean(name, sortedKeys(linked)))
 		}
 	}
+	switch custom := p.AllocationPolicy == "custom"; {
+	case custom && (p.CustomAllocation == nil || p.CustomAllocation.WebhookURL == ""):
+		v.report(at, "needs customAllocationDefinition with webhookUrl: its allocationPolicy is custom")
+	case !custom && p.CustomAllocation != nil:
+		v.report(at+".customAllocationDefinition", "is of use with allocationPolicy custom only")
+	}
 	for i, name := range p.IoTHubs {
 		check(element(at+".iotHubs", strconv.Itoa(i)), name)
 	}

@@ -61,12 +61,19 @@ func (c CACertificate) IsVerified() bool { return c.Verified == nil || *c.Verifi
 // Provisioning is what individual enrollments and groups have in common.
 type Provisioning struct {
 	ProvisioningStatus string             `yaml:"provisioningStatus" enum:"enabled disabled" doc:"default enabled"`
-	AllocationPolicy   string             `yaml:"allocationPolicy" enum:"hashed geoLatency static" doc:"overrides the instance's policy"`
+	AllocationPolicy   string             `yaml:"allocationPolicy" enum:"hashed geoLatency static custom" doc:"overrides the instance's policy; custom asks a webhook"`
+	CustomAllocation   *CustomAllocation  `yaml:"customAllocationDefinition" world:"whole" doc:"webhook of the policy custom"`
 	IoTHubs            []string           `yaml:"iotHubs" world:"ref=linkedHub" doc:"subset of the linked hubs to choose from"`
 	IoTHubHostName     string             `yaml:"iotHubHostName" world:"ref=linkedHub" doc:"older form for a single hub"`
 	InitialTwin        *Twin              `yaml:"initialTwin" world:"whole" doc:"twin that the device starts with, and gets again at a reset"`
 	ReprovisionPolicy  *ReprovisionPolicy `yaml:"reprovisionPolicy" doc:"what happens when a device registers again"`
 	Capabilities       *Capabilities      `yaml:"capabilities" doc:"capabilities of the device made in the hub"`
+}
+
+// CustomAllocation names the webhook that allocates devices.
+type CustomAllocation struct {
+	WebhookURL string `yaml:"webhookUrl" world:"max=2048" doc:"http or https address; its host may be called then"`
+	APIVersion string `yaml:"apiVersion" world:"max=64" doc:"api-version of the webhook's requests, such as 2021-10-01"`
 }
 
 // Enrollment is an individual enrollment.

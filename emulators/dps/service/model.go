@@ -30,10 +30,11 @@ type record struct {
 		Update  *bool `json:"updateHubAssignment"`
 		Migrate *bool `json:"migrateDeviceData"`
 	} `json:"reprovisionPolicy,omitempty"`
-	Created          string   `json:"createdDateTimeUtc,omitempty"`
-	LastUpdated      string   `json:"lastUpdatedDateTimeUtc,omitempty"`
-	AllocationPolicy string   `json:"allocationPolicy,omitempty"`
-	IoTHubs          []string `json:"iotHubs,omitempty"`
+	Created          string                `json:"createdDateTimeUtc,omitempty"`
+	LastUpdated      string                `json:"lastUpdatedDateTimeUtc,omitempty"`
+	AllocationPolicy string                `json:"allocationPolicy,omitempty"`
+	IoTHubs          []string              `json:"iotHubs,omitempty"`
+	CustomAllocation *dps.CustomAllocation `json:"customAllocationDefinition,omitempty"`
 }
 
 type attestation struct {
@@ -76,7 +77,7 @@ type certificateInfo struct {
 
 // terms reads what a record says about the devices that it admits.
 func (r record) terms() (dps.Terms, error) {
-	t := dps.Terms{AllocationPolicy: dps.AllocationPolicy(r.AllocationPolicy), IoTHubs: r.IoTHubs, InitialTwin: r.InitialTwin}
+	t := dps.Terms{AllocationPolicy: dps.AllocationPolicy(r.AllocationPolicy), IoTHubs: r.IoTHubs, InitialTwin: r.InitialTwin, CustomAllocation: r.CustomAllocation}
 	switch r.Status {
 	case "", "enabled":
 	case "disabled":
@@ -150,7 +151,7 @@ func (c *certificate) text(old string) string {
 func shown(t dps.Terms, a dps.Attestation, group bool) record {
 	r := record{Attestation: shownAttestation(a, group), InitialTwin: t.InitialTwin, ETag: `"` + t.ETag + `"`, Status: "enabled",
 		Created: azure.FormatDPSTime(t.Created), LastUpdated: azure.FormatDPSTime(t.LastUpdated),
-		AllocationPolicy: string(t.AllocationPolicy), IoTHubs: t.IoTHubs}
+		AllocationPolicy: string(t.AllocationPolicy), IoTHubs: t.IoTHubs, CustomAllocation: t.CustomAllocation}
 	if t.Disabled {
 		r.Status = "disabled"
 	}
