@@ -13,6 +13,7 @@ func (a *app) commands() []*cobra.Command {
 		a.explainCommand(),
 		a.rulesCommand(),
 		a.pkiCommand(),
+		a.iotdaCommand(),
 		a.devicesCommand(),
 		a.hubCommand(),
 		a.clockCommand(),

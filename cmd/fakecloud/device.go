@@ -15,12 +15,12 @@ func (a *app) deviceCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "device PLATFORM",
 		Short:   "Run one simulated device, against fakecloud or any host",
-		Example: "  fakecloud device azure\n  fakecloud device mindsphere",
+		Example: "  fakecloud device azure\n  fakecloud device mindsphere\n  fakecloud device iotda",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return usagef("device wants a platform: azure or mindsphere%s", help(cmd, nearCommands(cmd, args)))
+			return usagef("device wants a platform: azure, mindsphere or iotda%s", help(cmd, nearCommands(cmd, args)))
 		},
 	}
-	cmd.AddCommand(a.deviceAzureCommand(), a.deviceMindSphereCommand())
+	cmd.AddCommand(a.deviceAzureCommand(), a.deviceMindSphereCommand(), a.deviceIoTDACommand())
 	return cmd
 }
 
