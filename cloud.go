@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fakecloud/fakecloud/emulators/dps"
@@ -54,6 +55,7 @@ type Cloud struct {
 	cores   platforms
 	servers [servers]*broker.Server
 	door    *door.Door
+	https   atomic.Int64 // the first HTTPS port, once it is bound
 
 	worldMu sync.Mutex // serialises changes of the world
 	closing sync.Once
@@ -160,7 +162,7 @@ func (c *Cloud) newCores(j *journal.Journal, state *store.Store, source *ids.Sou
 		Allocator: allocator{hub, mind}, Webhook: dpsservice.Webhook{Caller: c.out}, Log: c.config.Log, HandOver: c.handOver(), Faults: c.faults})
 	mind.Carry(mindsphere.EU2, hubCarrier{hub, mind})
 	mind.EnrollAt(enroller{registrar, hub})
-	iot := iotda.New(iotda.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log, Poster: c.out})
+	iot := iotda.New(iotda.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log, Poster: c.out, HTTPSPort: c.httpsPort})
 	return platforms{hub: hub, dps: registrar, mind: mind, iot: iot}
 }
 
@@ -201,6 +203,9 @@ func (c *Cloud) listen(lastConn uint64) error {
 			c.iotdaPlatform(iotBroker),
 		},
 	})
+	if err == nil && len(c.door.Ports().HTTPS) > 0 {
+		c.https.Store(int64(c.door.Ports().HTTPS[0]))
+	}
 	return err
 }
 

@@ -17,6 +17,9 @@ func (c *Cloud) iotdaPlatform(mqtt *broker.Server) door.Platform {
 	return door.Platform{Name: iotda.Platform, Claim: c.claimIoTDA, MQTT: mqtt, HTTP: api, WebSocket: iotdaStreams, Plain: true}
 }
 
+// httpsPort is the first HTTPS port, 0 where HTTPS is off or nothing listens yet.
+func (c *Cloud) httpsPort() int { return int(c.https.Load()) }
+
 // iotdaStreams says where IoTDA speaks MQTT over WebSocket.
 func iotdaStreams(path string) bool { return path == iotmqtt.WebSocketPath }
 

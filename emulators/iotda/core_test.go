@@ -107,7 +107,7 @@ func TestPutDevice(t *testing.T) {
 	put := func(d iotda.Device) (iotda.Device, error) { return s.PutDevice(instance, iotda.NewDevice{Device: d}) }
 	made, err := put(iotda.Device{NodeID: "n", ProductID: "demo"})
 	require.NoError(t, err)
-	session := s.Open(iotda.Identity{Instance: instance, DeviceID: "demo_n"}, 1, "", nobody{})
+	session := s.Open(iotda.Identity{Instance: instance, DeviceID: "demo_n"}, iotda.Origin{Conn: 1}, nobody{})
 	defer session.Close()
 	again, err := put(iotda.Device{NodeID: "n", ProductID: "demo", Name: "new"})
 	require.NoError(t, err)
@@ -134,7 +134,7 @@ func TestManyAtOnce(t *testing.T) {
 			node, id := fmt.Sprintf("n%d", n), iotda.Identity{Instance: instance, DeviceID: fmt.Sprintf("demo_n%d", n%4)}
 			for i := range 50 {
 				_, _ = s.CreateDevice(instance, iotda.NewDevice{Device: iotda.Device{NodeID: node, ProductID: "demo", GatewayID: "demo_gw"}})
-				c := s.Open(id, uint64(i), "", nobody{})
+				c := s.Open(id, iotda.Origin{Conn: uint64(i)}, nobody{})
 				c.Publish("$oc/devices/"+id.DeviceID+"/sys/properties/report", []byte(`{"services":[{"service_id":"Battery","properties":{"batteryLevel":7}}]}`))
 				_, _ = s.SendMessage(instance, id.DeviceID, iotda.NewMessage{Content: json.RawMessage(`"x"`)})
 				_, _ = s.SetDesired(instance, id.DeviceID, []iotda.Desired{{ServiceID: "Battery", Desired: map[string]any{"batteryLevel": json.Number("9")}}})
@@ -155,7 +155,7 @@ func TestManyAtOnce(t *testing.T) {
 func BenchmarkReport(b *testing.B) {
 	s, _ := newService(b)
 	register(b, s, "node1", "")
-	c := s.Open(iotda.Identity{Instance: instance, DeviceID: "demo_node1"}, 1, "", nobody{})
+	c := s.Open(iotda.Identity{Instance: instance, DeviceID: "demo_node1"}, iotda.Origin{Conn: 1}, nobody{})
 	defer c.Close()
 	payload := []byte(`{"services":[{"service_id":"Battery","properties":{"batteryLevel":80},"event_time":"20151212T121212Z"}]}`)
 	b.ReportAllocs()
@@ -169,7 +169,7 @@ func FuzzPublish(f *testing.F) {
 	s, _ := newService(f)
 	register(f, s, "node1", "")
 	register(f, s, "child1", "demo_node1")
-	c := s.Open(iotda.Identity{Instance: instance, DeviceID: "demo_node1"}, 1, "", nobody{})
+	c := s.Open(iotda.Identity{Instance: instance, DeviceID: "demo_node1"}, iotda.Origin{Conn: 1}, nobody{})
 	const own = "$oc/devices/demo_node1/sys/"
 	for topic, payload := range map[string]string{
 		"properties/report":                     `{"services":[{"service_id":"Battery","properties":{"batteryLevel":80},"event_time":"x"}]}`,

@@ -20,7 +20,7 @@ const (
 )
 
 // passive services are taken and told of, and need no answer.
-var passive = []string{ota, "$file_manager", "$log", "$device_config", "$tunnel_manager", discovery}
+var passive = []string{"$log", "$device_config", tunnelManager, discovery}
 
 // events takes a device's events and returns the platform's answers.
 func (c *Session) events(from source, payload []byte) []Answer {
@@ -57,8 +57,11 @@ func (c *Session) oneEvent(from source, d Device, e iotda.Event) *iotda.Event {
 	case e.ServiceID == sdkInfo && e.EventType == "sdk_info_report":
 		c.versions(from, d, e)
 		return nil
-	case e.ServiceID == ota && e.EventType == "version_report":
-		c.versions(from, d, e)
+	case e.ServiceID == ota:
+		c.otaEvents(from, d, e)
+		return nil
+	case e.ServiceID == fileManager:
+		return c.files(from, d, e)
 	case e.ServiceID == subDevices, "$"+e.ServiceID == subDevices: // the Java SDK leaves the $ out
 		return c.children(from, e)
 	case e.ServiceID == deviceRule && e.EventType == "device_rule_config_request":
@@ -68,7 +71,7 @@ func (c *Session) oneEvent(from source, d Device, e iotda.Event) *iotda.Event {
 			Expected: "an event of the platform's own services ($time_sync, $sdk_info, $ota, …) or of the product's"})
 		return nil
 	}
-	c.svc.notify(c.id.Instance, d, Notification{Resource: "device.event", Event: "report", Body: iotda.Events{Services: []iotda.Event{e}}, session: c, topic: from.name})
+	c.tell(from, d, e)
 	return nil
 }
 

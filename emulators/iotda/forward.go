@@ -197,6 +197,15 @@ func (s *Service) Close() {
 	s.out.working.Wait()
 }
 
+// background runs work that Close waits for; after Close it runs nothing.
+func (s *Service) background(work func()) {
+	s.out.mu.Lock()
+	defer s.out.mu.Unlock()
+	if s.out.ctx.Err() == nil {
+		s.out.working.Go(work)
+	}
+}
+
 // forward hands a notification to the actions of the active rules that want it (DA-57).
 func (s *Service) forward(instance string, d Device, n Notification, body []byte) {
 	if s.actions.Len() == 0 {

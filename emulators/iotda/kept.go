@@ -29,6 +29,16 @@ func keptProduct() store.Codec[Product] {
 		func(r productRow) (Product, error) { r.Product.Created = r.At; return r.Product, nil })
 }
 
+type packageRow struct {
+	Package
+	At time.Time `json:"at"`
+}
+
+func keptPackage() store.Codec[Package] {
+	return store.As(func(p Package) packageRow { return packageRow{p, p.Created} },
+		func(r packageRow) (Package, error) { r.Package.Created = r.At; return r.Package, nil })
+}
+
 type templateRow struct {
 	Template
 	At time.Time `json:"at"`

@@ -50,7 +50,7 @@ func TestServiceComesBack(t *testing.T) {
 		register(t, s, "kid", "demo_node1")
 		_, err = s.CreateDevice(instance, iotda.NewDevice{Device: iotda.Device{NodeID: "short", ProductID: "demo", Auth: iotda.AuthInfo{Timeout: 60}}})
 		require.NoError(t, err)
-		c := s.Open(iotda.Identity{Instance: instance, DeviceID: "demo_node1"}, 1, "", nobody{})
+		c := s.Open(iotda.Identity{Instance: instance, DeviceID: "demo_node1"}, iotda.Origin{Conn: 1}, nobody{})
 		c.Publish("$oc/devices/demo_node1/sys/properties/report", []byte(`{"services":[{"service_id":"Battery","properties":{"batteryLevel":7}}]}`))
 		for _, node := range []string{"other", "more"} {
 			register(t, s, node, "")
@@ -66,7 +66,7 @@ func TestServiceComesBack(t *testing.T) {
 		shadow, err := s.Shadow(instance, "demo_node1")
 		require.NoError(t, err)
 		require.Equal(t, map[string]any{"batteryLevel": json.Number("7")}, shadow[0].Reported.Properties)
-		session := s.Open(iotda.Identity{Instance: instance, DeviceID: "demo_more"}, 1, "", nobody{})
+		session := s.Open(iotda.Identity{Instance: instance, DeviceID: "demo_more"}, iotda.Origin{Conn: 1}, nobody{})
 		defer session.Close()
 		m, err := s.Message(instance, "demo_more", "m")
 		require.NoError(t, err)

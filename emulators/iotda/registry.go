@@ -87,6 +87,12 @@ func (s *Service) DeleteInstance(name string) bool {
 	drop(s.families, prefix)
 	drop(s.routing, prefix)
 	drop(s.actions, prefix)
+	drop(s.objects.table, prefix)
+	drop(s.packages, prefix)
+	drop(s.tasks, prefix)
+	drop(s.groups, prefix)
+	drop(s.queues, prefix)
+	drop(s.tunnels, prefix)
 	return true
 }
 

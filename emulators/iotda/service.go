@@ -18,7 +18,7 @@ import (
 // Platform is the platform's name in the journal.
 const Platform = "iotda"
 
-// Config makes a Service. All but Log and Poster is required.
+// Config makes a Service. All but Log, Poster and HTTPSPort is required.
 type Config struct {
 	Clock   clock.Clock
 	IDs     *ids.Source
@@ -26,6 +26,8 @@ type Config struct {
 	Store   *store.Store
 	Log     *slog.Logger // nil discards
 	Poster  Poster       // nil: nothing is forwarded
+	// HTTPSPort returns the port of HTTPS, for addresses of files; nil is 443.
+	HTTPSPort func() int
 }
 
 // Service is all IoTDA instances. Its methods may be called concurrently.
@@ -51,9 +53,17 @@ type Service struct {
 	routing *store.Table[RoutingRule]
 	actions *store.Table[RoutingAction]
 
-	poster  Poster
-	out     outboxes
-	waiting waiters
+	objects  objects
+	packages *store.Table[Package]
+	tasks    *store.Table[Task]
+	groups   *store.Table[Group]
+	queues   *store.Table[Queue]
+	tunnels  *store.Table[Tunnel]
+
+	poster    Poster
+	httpsPort func() int
+	out       outboxes
+	waiting   waiters
 
 	mu   sync.Mutex // guards live; never held while a connection is closed or written to
 	live map[string]*Session
@@ -79,7 +89,14 @@ func New(cfg Config) *Service {
 		families:  store.NewTable[family](cfg.Store, "iotda.gateways", nil),
 		routing:   store.NewTable[RoutingRule](cfg.Store, "iotda.rules", nil),
 		actions:   store.NewTable[RoutingAction](cfg.Store, "iotda.actions", nil),
+		objects:   newObjects(cfg.Store),
+		packages:  store.NewTable(cfg.Store, "iotda.packages", nil, keptPackage()),
+		tasks:     store.NewTable(cfg.Store, "iotda.tasks", Task.clone),
+		groups:    store.NewTable[Group](cfg.Store, "iotda.groups", nil),
+		queues:    store.NewTable[Queue](cfg.Store, "iotda.queues", nil),
+		tunnels:   store.NewTable[Tunnel](cfg.Store, "iotda.tunnels", nil),
 		poster:    cfg.Poster,
+		httpsPort: cfg.HTTPSPort,
 		out:       outboxes{ctx: ctx, cancel: cancel, waiting: map[string][]parcel{}},
 		live:      map[string]*Session{},
 	}

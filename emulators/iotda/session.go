@@ -2,6 +2,8 @@ package iotda
 
 import (
 	"errors"
+	"net"
+	"strconv"
 	"sync/atomic"
 
 	"github.com/fakecloud/fakecloud/internal/journal"
@@ -26,8 +28,10 @@ type Session struct {
 	conn    uint64
 	address string
 	down    Downlink
-	ended   atomic.Bool
-	drops   int // explained of the message at hand
+	// filesHost is the host, with a port where it needs one, at which the device reaches HTTPS.
+	filesHost string
+	ended     atomic.Bool
+	drops     int // explained of the message at hand
 }
 
 // Answer is a message to the device that follows the ack of its own.
@@ -38,8 +42,8 @@ type Answer struct {
 
 // Open makes a connection of id the live one; an earlier one of the same device is closed (DA-13). What
 // waited for the device is delivered. The caller calls Close when the connection has ended, whoever ended it.
-func (s *Service) Open(id Identity, conn uint64, address string, d Downlink) *Session {
-	c := &Session{svc: s, id: id, conn: conn, address: address, down: d}
+func (s *Service) Open(id Identity, from Origin, d Downlink) *Session {
+	c := &Session{svc: s, id: id, conn: from.Conn, address: from.Address, down: d, filesHost: s.filesHost(id.Instance, from.Door)}
 	k := c.key()
 	s.mu.Lock()
 	old := s.live[k]
@@ -60,10 +64,35 @@ func (s *Service) Open(id Identity, conn uint64, address string, d Downlink) *Se
 		c.cut(refusal("DA-11/frozen", codeForbidden, "device "+d2.DeviceID+" is frozen", "status FROZEN", "a device that is not frozen"))
 		return c
 	}
-	s.log.Info("connected", "platform", Platform, "endpoint", id.Instance, "device", id.DeviceID, "conn", conn)
+	s.log.Info("connected", "platform", Platform, "endpoint", id.Instance, "device", id.DeviceID, "conn", from.Conn)
 	s.pushDesired(id.Instance, d2)
 	s.deliverPending(id.Instance, id.DeviceID)
+	s.resumeUpgrades(id.Instance, d2)
 	return c
+}
+
+// Origin is where a connection comes from.
+type Origin struct {
+	Conn    uint64
+	Address string
+	// Door is the name or address that the device dialled; empty where that is one of the instance's own.
+	Door string
+}
+
+// filesHost is where a device that came through a door finds HTTPS.
+func (s *Service) filesHost(instance, door string) string {
+	host := door
+	if host == "" {
+		i, _ := s.Instance(instance)
+		host = i.Hosts()[0]
+	}
+	if s.httpsPort == nil {
+		return host
+	}
+	if port := s.httpsPort(); port != 0 && port != 443 {
+		return net.JoinHostPort(host, strconv.Itoa(port))
+	}
+	return host
 }
 
 func takenOver(device string) *rule.Refusal {

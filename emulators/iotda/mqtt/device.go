@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/fakecloud/fakecloud/emulators/iotda"
@@ -16,8 +17,7 @@ type device struct {
 	service *iotda.Service
 	id      iotda.Identity
 	link    broker.Link
-	conn    uint64
-	address string
+	origin  iotda.Origin
 	filters map[string]bool // granted; the value is whether it is a custom topic
 	session *iotda.Session
 }
@@ -29,7 +29,7 @@ var (
 
 // Established implements broker.Device.
 func (d *device) Established() {
-	d.session = d.service.Open(d.id, d.conn, d.address, d)
+	d.session = d.service.Open(d.id, d.origin, d)
 }
 
 // Gone implements broker.Device.
@@ -49,11 +49,23 @@ func (d *device) Deliver(topic string, payload []byte, system bool) bool {
 }
 
 func (d *device) outgoing(topic string, payload []byte, system bool) broker.Outgoing {
-	o := broker.Outgoing{Topic: topic, Payload: payload, QoS: 1, Unsubscribed: system}
+	o := broker.Outgoing{Topic: topic, Payload: payload, QoS: 1, Unsubscribed: system, Shown: shown(topic, payload)}
 	if _, subscribed := d.link.Subscribed(topic); !subscribed {
 		o.QoS = 0
 	}
 	return o
+}
+
+// secrets are what events and bootstrap answers carry that lets whoever has it in: device secrets, tokens
+// and the signatures of addresses.
+var secrets = regexp.MustCompile(`("(?:deviceSecret|access_token|tunnel_access_token)":")[^"]*|(Signature=)[^"&]*`)
+
+// shown is a payload as the journal shows it; nil where it holds no secret.
+func shown(topic string, payload []byte) []byte {
+	if !strings.HasSuffix(topic, "/events/down") && !strings.HasSuffix(topic, "/bootstrap/down") || !secrets.Match(payload) {
+		return nil
+	}
+	return secrets.ReplaceAll(payload, []byte("$1$2***"))
 }
 
 // Close implements iotda.Downlink.

@@ -95,6 +95,7 @@ func (h *Head) Connect(_ context.Context, c *broker.Connect) (broker.Session, er
 	if err != nil {
 		return broker.Session{}, err
 	}
-	d := &device{service: h.service, id: id, link: c.Link, conn: c.Peer.Conn, address: credentials.Address, filters: map[string]bool{}}
+	d := &device{service: h.service, id: id, link: c.Link, filters: map[string]bool{},
+		origin: iotda.Origin{Conn: c.Peer.Conn, Address: credentials.Address, Door: c.Peer.Door}}
 	return broker.Session{Device: d, Name: id.DeviceID}, nil
 }

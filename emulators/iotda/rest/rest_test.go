@@ -151,7 +151,7 @@ func (l *line) Close(error) {
 
 func (a *api) connect(device string) (*line, *iotda.Session) {
 	l := &line{}
-	return l, a.Open(iotda.Identity{Instance: "fakecloud", DeviceID: device}, 1, "127.0.0.1:9", l)
+	return l, a.Open(iotda.Identity{Instance: "fakecloud", DeviceID: device}, iotda.Origin{Conn: 1, Address: "127.0.0.1:9"}, l)
 }
 
 func TestSpacesAndProducts(t *testing.T) {

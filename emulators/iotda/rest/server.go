@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/fakecloud/fakecloud/emulators/iotda"
 	"github.com/fakecloud/fakecloud/internal/broker"
@@ -47,7 +48,8 @@ func New(cfg Config) *Server {
 	s := &Server{cfg: cfg, mux: http.NewServeMux()}
 	s.mux.HandleFunc("POST /v3/auth/tokens", s.issueToken)
 	s.mux.HandleFunc("GET /v3/projects", s.projects)
-	for _, table := range []map[string]operation{operations, routing} {
+	s.mux.HandleFunc(iotda.ObjectPath, s.object)
+	for _, table := range []map[string]operation{operations, routing, devops} {
 		for pattern, op := range table {
 			s.mux.HandleFunc(pattern, s.handle(op))
 		}
@@ -58,13 +60,15 @@ func New(cfg Config) *Server {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	if !strings.HasPrefix(r.URL.Path, iotda.ObjectPath) { // objects have a limit of their own
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	}
 	s.mux.ServeHTTP(w, r)
 }
 
 // Claims reports whether a request without a telling host name is for this API.
 func Claims(path string) bool {
-	for _, prefix := range []string{"/v5/iot/", "/v3/auth/tokens", "/v3/projects"} {
+	for _, prefix := range []string{"/v5/iot/", "/v3/auth/tokens", "/v3/projects", iotda.ObjectPath} {
 		if len(path) >= len(prefix) && path[:len(prefix)] == prefix {
 			return true
 		}
@@ -166,9 +170,7 @@ func statusOf(err error) int {
 }
 
 func (s *Server) write(w http.ResponseWriter, c *call, status int, body any) {
-	e := s.event(c, status)
-	e.Kind = journal.HTTP
-	s.cfg.Journal.Append(e)
+	s.journal(c, status, "")
 	if body == nil {
 		w.WriteHeader(status)
 		return
@@ -176,6 +178,12 @@ func (s *Server) write(w http.ResponseWriter, c *call, status int, body any) {
 	w.Header().Set("Content-Type", "application/json;charset=utf-8")
 	w.WriteHeader(status)
 	_, _ = w.Write(wire.Encode(body)) // a caller that is gone has no use for it
+}
+
+func (s *Server) journal(c *call, status int, detail string) {
+	e := s.event(c, status)
+	e.Kind, e.Detail = journal.HTTP, detail
+	s.cfg.Journal.Append(e)
 }
 
 func (s *Server) event(c *call, status int) journal.Event {
