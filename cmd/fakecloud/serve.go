@@ -58,6 +58,7 @@ func (a *app) serve(cmd *cobra.Command, f *serveFlags) error {
 		go adoptAll(cmd.Context(), i.cloud, func(text string) { i.log.Warn(text) })
 	}
 	debug.FreeOSMemory() // what starting has used and idling does not need
+	releaseProgramPages()
 	<-cmd.Context().Done()
 	i.log.Info("stopping")
 	forget()
