@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs other people's clients, unmodified and pinned, against fakecloud: mosquitto, openssl and the Azure
-# SDKs for Python and Node; and OpenSSL on our certificates. Installs what is missing; needs Linux with user namespaces, Python 3 and Node.
+# Runs other people's clients, unmodified and pinned, against fakecloud: mosquitto, openssl, the Azure
+# SDKs for Python and Node, MQTT.js and MindSphere's SDK for Node; and OpenSSL on our certificates. Installs what is missing; needs Linux with user namespaces, Python 3 and Node.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,9 +27,11 @@ if ! cmp -s e2e/sdk/python/requirements.txt "$venv/installed.txt"; then
   "$venv/bin/pip" install -q --disable-pip-version-check -r e2e/sdk/python/requirements.txt
   cp e2e/sdk/python/requirements.txt "$venv/installed.txt"
 fi
-if ! cmp -s e2e/sdk/node/package-lock.json e2e/sdk/node/node_modules/.installed.json; then
-  (cd e2e/sdk/node && npm ci --silent --ignore-scripts && cp package-lock.json node_modules/.installed.json)
-fi
+for dir in e2e/sdk/node e2e/sdk/mindsphere; do
+  if ! cmp -s "$dir/package-lock.json" "$dir/node_modules/.installed.json"; then
+    (cd "$dir" && npm ci --silent --ignore-scripts && cp package-lock.json node_modules/.installed.json)
+  fi
+done
 
 FAKECLOUD_PROOFS=${FAKECLOUD_PROOFS:-} FAKECLOUD_PYTHON=$PWD/$venv/bin/python \
   go test -tags vendor -count=1 -timeout 20m ./e2e/sdk/... ./internal/pki/...

@@ -121,7 +121,7 @@ func (a *app) tenantHint(i *instance, t world.Tenant, ca string) {
 		fmt.Fprintf(a.out, "\nID scope %s, hub %s\n", t.IDScope, t.Hub)
 		fmt.Fprintf(a.out, "next: a certificate with CN=%s from %s, then register at DPS:\n  client id %[1]s, user name %[3]s/registrations/%[1]s/api-version=2019-03-31, empty password\n", client, ca, t.IDScope)
 	case "private":
-		fmt.Fprintf(a.out, "\nnext: client id %s, user name _CertificateBearer, an RS256 token (mdsp mqtt-createjwt) as password, at %s\n", client, t.Host)
+		fmt.Fprintf(a.out, "\nnext: client id %s, user name _CertificateBearer, an RS256 token (MqttOpcUaAuth of @mindconnect/mindconnect-nodejs) as password, at %s\n", client, t.Host)
 	default:
 		fmt.Fprintf(a.out, "\nnext: a certificate with CN=pump-7 from %s, then twice, as the first connection is dropped:\n"+
 			"  mosquitto_pub --cafile %s --cert pump-7_chain.pem --key pump-7.key -h %s -p %d -i %s -q 1 -t tc/%s/%[5]s/o/agm_v3/t -m '{\"id\":\"1\"}'\n", ca, root, i.host, i.mqtts, client, t.Name)

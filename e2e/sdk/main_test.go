@@ -25,6 +25,8 @@ var vendorNames = []string{
 	"eWONPROJECT.azure-devices.net",
 	"conn-demo2-iothub.azure-devices.net",
 	"mindconnectmqtt.eu1.mindsphere.io",
+	"gateway.eu1.mindsphere.io",
+	"mqtt.site.test",
 	"fakecloud.iot-mqtts.cn-north-4.myhuaweicloud.com",
 	"fakecloud.iotda.cn-north-4.myhuaweicloud.com",
 	"iam.cn-north-4.myhuaweicloud.com",

@@ -179,7 +179,7 @@ var Rules = []rule.Rule{
 		Assumption: "return code 5; no first drop; the claim schemas is not checked; intermediates in x5c are allowed",
 		Causes: []rule.Cause{
 			{ID: "username", Why: "The tenant is one of a private cloud, whose agents connect with a token.", Fix: "Connect without client certificate, with user name _CertificateBearer and the token as password."},
-			{ID: "malformed", Why: "The password is no token.", Fix: "Make one with mdsp mqtt-createjwt, and send all of it, without line breaks."},
+			{ID: "malformed", Why: "The password is no token.", Fix: "Make one with MqttOpcUaAuth of @mindconnect/mindconnect-nodejs (its command mdsp mqtt-createjwt fails in some versions), and send all of it, without line breaks."},
 			{ID: "algorithm", Why: "The token is not signed with RS256.", Fix: "Sign with RS256, and with an RSA key."},
 			{ID: "x5c", Why: "The token's header has no readable certificates.", Fix: "Put the agent's certificate and its CA into x5c: base64 of the DER, without BEGIN, END and line breaks."},
 			{ID: "signature", Why: "The token was not signed with the key of its first certificate.", Fix: "Sign with the key that belongs to the agent's certificate."},
