@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fakecloud/fakecloud/emulators/dps"
+	dpsarm "github.com/fakecloud/fakecloud/emulators/dps/arm"
 	dpsmqtt "github.com/fakecloud/fakecloud/emulators/dps/mqtt"
 	dpsservice "github.com/fakecloud/fakecloud/emulators/dps/service"
 	"github.com/fakecloud/fakecloud/emulators/iotda"
@@ -199,6 +200,7 @@ func (c *Cloud) listen(lastConn uint64) error {
 		Platforms: []door.Platform{
 			{Name: dps.Platform, Claim: c.claimDPS(registrar), MQTT: dpsBroker, HTTP: c.dpsHTTP(), WebSocket: anyPath},
 			{Name: iothub.Platform, Claim: c.claimHub, MQTT: hubBroker, HTTP: c.hubHTTP(), WebSocket: hubStreams},
+			{Name: hosts.ARM, Claim: claimARM, HTTP: dpsarm.New(c.cores.dps, door.PeerOf, c.config.Log)},
 			{Name: mindsphere.Platform, Claim: c.claimMindSphere, MQTT: mindBroker, HTTP: mindrest.New(c.cores.mind, door.PeerOf, c.config.Log)},
 			c.iotdaPlatform(iotBroker),
 		},

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/fakecloud/fakecloud/emulators/dps"
+	dpsarm "github.com/fakecloud/fakecloud/emulators/dps/arm"
 	dpsmqtt "github.com/fakecloud/fakecloud/emulators/dps/mqtt"
 	dpsrest "github.com/fakecloud/fakecloud/emulators/dps/rest"
 	dpsservice "github.com/fakecloud/fakecloud/emulators/dps/service"
@@ -21,6 +22,11 @@ func (c *Cloud) dpsHTTP() http.Handler {
 		}
 		devices.ServeHTTP(w, r)
 	})
+}
+
+// claimARM knows the resource manager by its paths.
+func claimARM(h *door.Hello) door.Claim {
+	return door.Claim{OK: h.Level == 0 && dpsarm.Handles(h.Path)}
 }
 
 // anyPath is where DPS speaks MQTT over WebSocket: every SDK asks for another path.

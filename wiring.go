@@ -7,10 +7,12 @@ import (
 	"net/netip"
 
 	"github.com/fakecloud/fakecloud/emulators/dps"
+	dpsarm "github.com/fakecloud/fakecloud/emulators/dps/arm"
 	dpsmqtt "github.com/fakecloud/fakecloud/emulators/dps/mqtt"
 	"github.com/fakecloud/fakecloud/emulators/iothub"
 	"github.com/fakecloud/fakecloud/emulators/mindsphere"
 	"github.com/fakecloud/fakecloud/internal/door"
+	"github.com/fakecloud/fakecloud/internal/hosts"
 	"github.com/fakecloud/fakecloud/internal/world"
 )
 
@@ -118,6 +120,9 @@ var globalDPS = []string{"global.azure-devices-provisioning.net", "global.azure-
 
 // nameHosts makes the host table know every instance.
 func (c *Cloud) nameHosts() error {
+	if err := c.hosts.Put(hosts.ARM, dpsarm.Host, dpsarm.Host); err != nil {
+		return err
+	}
 	for _, h := range c.cores.hub.Hubs() {
 		if err := c.hosts.Put(iothub.Platform, h.Host, h.Host); err != nil {
 			return err

@@ -96,24 +96,13 @@ func (s *Service) DeleteInstance(name string) bool {
 
 // PutCA adds or replaces a CA certificate of an instance.
 func (s *Service) PutCA(instance string, c CA) error {
-	err := func() error {
-		if !caName.MatchString(c.Name) {
-			return wrong("name", "%q is no certificate name: 1 to 64 letters, digits and - . _", clip(c.Name))
-		}
-		cert, text, err := readCertificate(c.Certificate)
-		if err != nil {
-			return wrong("certificate", "%v", err)
-		}
-		if err := usableAsCA(cert); err != nil {
-			return wrong("certificate", "%v", err)
-		}
-		c.Certificate = text
-		return nil
-	}()
+	err := c.normalise()
 	return s.put(instance, "CA certificate", c.Name, err, func() error {
-		if _, replaces := s.cas.Get(key(instance, c.Name)); !replaces && len(s.cas.List(instance+"/")) >= maxCAs {
+		old, replaces := s.cas.Get(key(instance, c.Name))
+		if !replaces && len(s.cas.List(instance+"/")) >= maxCAs {
 			return fmt.Errorf("the instance has %d CA certificates already, which is the limit", maxCAs)
 		}
+		s.stampCA(&c, old)
 		s.cas.Put(key(instance, c.Name), c)
 		return nil
 	})

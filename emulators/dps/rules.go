@@ -4,14 +4,15 @@ import "github.com/fakecloud/fakecloud/internal/rule"
 
 // Sources of the rules: pages of Microsoft's documentation and files of its SDKs.
 const (
-	srcMQTT   = "Learn, Communicate with DPS using the MQTT protocol (articles/iot/iot-mqtt-connect-to-iot-dps.md)"
-	srcX509   = "Learn, X.509 certificate attestation (articles/iot-dps/concepts-x509-attestation.md)"
-	srcSym    = "Learn, Symmetric key attestation (articles/iot-dps/concepts-symmetric-key-attestation.md)"
-	srcTerm   = "Learn, DPS terminology (articles/iot-dps/concepts-service.md)"
-	srcTrace  = "Learn, IoT Central tutorial create and connect a device: wire trace of the C SDK"
-	srcReprov = "Learn, Device reprovisioning (articles/iot-dps/concepts-device-reprovision.md)"
-	srcCustom = "Learn, Custom allocation policies (articles/iot-dps/concepts-custom-allocation.md)"
-	srcErr    = "Learn, Troubleshooting DPS (how-to-troubleshoot-dps)"
+	srcMQTT       = "Learn, Communicate with DPS using the MQTT protocol (articles/iot/iot-mqtt-connect-to-iot-dps.md)"
+	srcX509       = "Learn, X.509 certificate attestation (articles/iot-dps/concepts-x509-attestation.md)"
+	srcSym        = "Learn, Symmetric key attestation (articles/iot-dps/concepts-symmetric-key-attestation.md)"
+	srcTerm       = "Learn, DPS terminology (articles/iot-dps/concepts-service.md)"
+	srcTrace      = "Learn, IoT Central tutorial create and connect a device: wire trace of the C SDK"
+	srcReprov     = "Learn, Device reprovisioning (articles/iot-dps/concepts-device-reprovision.md)"
+	srcCustom     = "Learn, Custom allocation policies (articles/iot-dps/concepts-custom-allocation.md)"
+	srcPossession = "Learn, Verify X.509 CA certificates with DPS (how-to-verify-certificates.md); REST reference, Dps Certificate"
+	srcErr        = "Learn, Troubleshooting DPS (how-to-troubleshoot-dps)"
 )
 
 // Rules are the rows of the DPS conformance table that are enforced.
@@ -163,6 +164,19 @@ var Rules = []rule.Rule{
 			{ID: "storage-root-key", Why: "The storage root key is another one than the enrolled.", Fix: "Leave it out of the enrollment, or put the present one there; clearing a TPM makes a new one."},
 			{ID: "keys", Why: "A key of the TPM cannot be read.", Fix: "Send TPM2B_PUBLIC of the RSA key in base64, as the SDKs do."},
 			{ID: "no-challenge", Why: "The device sent a token, but no challenge of its TPM is open.", Fix: "Register without Authorization first, then sign with the key of the answer within an hour."},
+		}},
+	{ID: "DPS-44", Title: "A certificate that the CA signed and whose common name is the verification code verifies the CA; any other leaves it unverified", Source: srcPossession, Grade: rule.Documented,
+		Assumption: "served by management.azure.com and by the admin API; any bearer token is taken, subscription and resource group are not looked at; errors have the Resource Manager's form; a PUT over a certificate, and every other change, needs If-Match; the code is good for one proof",
+		Causes: []rule.Cause{
+			{ID: "code", Why: "The common name of the proof is not the verification code.", Fix: "Make it with `fakecloud pki proof CODE`, or with openssl and -subj /CN={code}; the code is the one that was made last."},
+			{ID: "signature", Why: "The proof was not signed with the CA's key, or is outside its dates.", Fix: "Sign it with the key of the certificate that was uploaded."},
+			{ID: "certificate", Why: "The proof is no certificate.", Fix: `Send {"certificate":"…"} with base64 of the file, PEM or DER.`},
+			{ID: "no-code", Why: "There is no verification code to prove.", Fix: "Generate a verification code first; one code is good for one proof."},
+			{ID: "etag", Why: "The certificate was changed since its etag was read, or no etag was sent.", Fix: "Read it again and send its etag as If-Match, or If-Match: * for any."},
+			{ID: "missing", Why: "There is no such instance or certificate.", Fix: "Mend the name in the path, or upload the certificate first."},
+			{ID: "invalid", Why: "What was uploaded cannot be taken.", Fix: `Send {"properties":{"certificate":"…"}} with a CA certificate, base64 of PEM or DER.`},
+			{ID: "path", Why: "The resource provider has no such operation.", Fix: "Use …/providers/Microsoft.Devices/provisioningServices/{name}/certificates/{certificate}, with an api-version."},
+			{ID: "token", Why: "The request has no bearer token.", Fix: "Send Authorization: Bearer with any text."},
 		}},
 	{ID: "DPS-45", Title: "Every error has errorCode, trackingId, message and timestampUtc", Source: "azure-iot-cli-extension, ProvisioningServiceErrorDetails; " + srcErr, Grade: rule.Measured},
 	{ID: "DPS-46", Title: "MindSphere eu2: empty password and empty bodies; the answer names the tenant's enrollment group", Source: "MindSphere, Onboarding MindConnect MQTT Agent", Grade: rule.Documented},

@@ -50,6 +50,12 @@ type CA struct {
 	Name        string `json:"name"`        // 1 to 64 letters, digits and - . _
 	Certificate string `json:"certificate"` // PEM, or base64 of DER
 	Verified    bool   `json:"verified"`    // possession of its key was proven, or the upload was flagged so
+	// Code is the verification code that a proof of possession has as its common name; empty for none.
+	Code string `json:"code,omitempty"`
+	// ETag and times are set by the service.
+	ETag    string    `json:"etag,omitempty"`
+	Created time.Time `json:"created,omitzero"`
+	Updated time.Time `json:"updated,omitzero"`
 }
 
 // Attestation is how devices prove who they are: exactly one of its fields is set.

@@ -50,6 +50,7 @@ func New(p *plane.Plane, opt Options) http.Handler {
 	a.events()
 	a.devices()
 	a.hubs()
+	a.registrars()
 	a.explain()
 	a.rules()
 	a.world()

@@ -15,19 +15,21 @@ import (
 
 // Plane is one running instance.
 type Plane struct {
-	Version   string
-	Seed      uint64
-	DataDir   string // empty for an ephemeral instance
-	Journal   *journal.Journal
-	Rules     *rule.Table
-	Clock     *clock.Control
-	Faults    *fault.Set
-	PKI       *pki.Authority
-	Devices   Devices
-	Hubs      Hubs
-	World     World
-	Ports     Ports
-	Addresses []string // names and addresses a client may dial, beside the vendors' names
+	Version string
+	Seed    uint64
+	DataDir string // empty for an ephemeral instance
+	Journal *journal.Journal
+	Rules   *rule.Table
+	Clock   *clock.Control
+	Faults  *fault.Set
+	PKI     *pki.Authority
+	Devices Devices
+	Hubs    Hubs
+	// Registrars are the DPS instances.
+	Registrars Registrars
+	World      World
+	Ports      Ports
+	Addresses  []string // names and addresses a client may dial, beside the vendors' names
 	// Adopt makes the world accept the last refused client, of a device or address where these are given.
 	// Errors are ErrNoAttempt and ErrNotAdopted.
 	Adopt func(ctx context.Context, device, address string) (Adoption, error)
