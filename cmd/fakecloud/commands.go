@@ -9,6 +9,7 @@ func (a *app) commands() []*cobra.Command {
 		a.demoCommand(),
 		a.runCommand(),
 		a.deviceCommand(),
+		a.swarmCommand(),
 		a.eventsCommand(),
 		a.explainCommand(),
 		a.rulesCommand(),

@@ -109,15 +109,7 @@ func (d *mindDevice) config(ctx context.Context) (mindsphere.Config, error) {
 	} else if err := d.useInstance(ctx); err != nil {
 		return mindsphere.Config{}, err
 	}
-	if d.tenant == "" {
-		d.tenant = map[string]string{"eu2": demoTenantEU2}[d.region]
-	}
-	if d.tenant == "" {
-		d.tenant = demoTenant
-	}
-	if d.region == "eu2" && d.idScope == "" {
-		d.idScope = demoScopeEU2
-	}
+	d.defaults()
 	cert, err := d.certificate(ctx)
 	if err != nil {
 		return mindsphere.Config{}, err
@@ -126,6 +118,20 @@ func (d *mindDevice) config(ctx context.Context) (mindsphere.Config, error) {
 		Region: mindsphere.Region(d.region), Tenant: d.tenant, Certificate: cert, Host: d.brokerHost(), Port: d.port, IDScope: d.idScope,
 		TLS: d.env.tls, Dial: d.env.dial, Trace: d.print.packet, OnState: d.state, Log: slog.New(slog.DiscardHandler),
 	}, nil
+}
+
+// defaults are the tenants of the default world.
+func (d *mindDevice) defaults() {
+	switch {
+	case d.tenant != "":
+	case d.region == "eu2":
+		d.tenant = demoTenantEU2
+	default:
+		d.tenant = demoTenant
+	}
+	if d.region == "eu2" && d.idScope == "" {
+		d.idScope = demoScopeEU2
+	}
 }
 
 // emulated tells the tenant, or in region eu2 its DPS, among the running instance's endpoints.
