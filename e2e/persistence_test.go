@@ -57,7 +57,7 @@ func TestKilledAtAnyMomentKeepsWhatItAcknowledged(t *testing.T) {
 			v.start(t)
 		}
 		v.ready(t)
-		v.load(t, life, time.Duration(20+chance.IntN(300))*time.Millisecond)
+		v.load(t, life, 1+chance.IntN(2000))
 		v.verify(t)
 	}
 	t.Logf("kept: %d messages, %d registrations, %d devices of patches", v.messages, len(v.assigned), len(v.patched))
@@ -90,15 +90,18 @@ func build(t *testing.T) string {
 type victim struct {
 	binary, dir, world string
 
-	cmd     *exec.Cmd
-	out     io.Reader
-	log     bytes.Buffer
-	mqtts   string
-	admin   string
-	roots   *x509.CertPool
-	killed  atomic.Bool
-	since   uint64 // telemetry that was verified
-	senders [senders]acked
+	cmd    *exec.Cmd
+	out    io.Reader
+	log    bytes.Buffer
+	mqtts  string
+	admin  string
+	roots  *x509.CertPool
+	killed atomic.Bool
+	// progress carries what is acknowledged in this life; enough is closed when nobody wants to know any more.
+	progress chan gain
+	enough   chan struct{}
+	since    uint64 // telemetry that was verified
+	senders  [senders]acked
 
 	messages int
 	mu       sync.Mutex
@@ -148,9 +151,11 @@ func (v *victim) kill(t *testing.T) {
 	require.NotContains(t, v.log.String(), `"level":"ERROR"`)
 }
 
-// load keeps the process busy from several connections and kills it amid that.
-func (v *victim) load(t *testing.T, life int, span time.Duration) {
+// load keeps the process busy from several connections and kills it amid that: when it has acknowledged so
+// many messages, and in the first life at least one registration and one patch.
+func (v *victim) load(t *testing.T, life, acknowledged int) {
 	t.Helper()
+	v.progress, v.enough = make(chan gain), make(chan struct{})
 	var group sync.WaitGroup
 	run := func(name string, work func() error) {
 		group.Go(func() {
@@ -174,9 +179,41 @@ func (v *victim) load(t *testing.T, life int, span time.Duration) {
 	}
 	n := 0
 	run("patch", func() error { n++; return v.patch(fmt.Sprintf("patched-%d-%d", life, n)) })
-	time.Sleep(span)
+	v.await(t, acknowledged, life == 0)
 	v.kill(t)
 	group.Wait()
+}
+
+// gain is something that the process has acknowledged.
+type gain int
+
+const (
+	aMessage gain = iota
+	aRegistration
+	aPatch
+)
+
+// report says that something was acknowledged, as long as somebody waits for it.
+func (v *victim) report(g gain) {
+	select {
+	case v.progress <- g:
+	case <-v.enough:
+	}
+}
+
+// await returns when the process has acknowledged so many messages, and one of everything where all is set.
+func (v *victim) await(t *testing.T, messages int, all bool) {
+	t.Helper()
+	defer close(v.enough)
+	var seen [aPatch + 1]int
+	for seen[aMessage] < messages || all && (seen[aRegistration] == 0 || seen[aPatch] == 0) {
+		select {
+		case g := <-v.progress:
+			seen[g]++
+		case <-time.After(time.Minute):
+			t.Fatalf("nothing was acknowledged for a minute, after %v", seen)
+		}
+	}
 }
 
 func (v *victim) dial(name string, connect rawmqtt.Connect) (*rawmqtt.Conn, error) {
@@ -225,6 +262,7 @@ func (v *victim) send(sender int, prefix string) error {
 		}
 		v.senders[sender] = append(v.senders[sender], prefix+strconv.Itoa(done))
 		done++
+		v.report(aMessage)
 	}
 }
 
@@ -262,6 +300,7 @@ func (v *victim) provision(t *testing.T, id string) error {
 			v.mu.Lock()
 			v.assigned = append(v.assigned, id)
 			v.mu.Unlock()
+			v.report(aRegistration)
 			return nil
 		default:
 			return errors.New(p.Payload())
@@ -290,6 +329,7 @@ func (v *victim) patch(id string) error {
 	v.mu.Lock()
 	v.patched = append(v.patched, id)
 	v.mu.Unlock()
+	v.report(aPatch)
 	return nil
 }
 

@@ -82,8 +82,8 @@ type Config struct {
 	ALPN    bool
 	IDScope string // eu2: on the page "Own Certificates" of Asset Manager, as ScopeId
 	Hub     string // eu2: connect to this hub without asking DPS; optional
-	// Onboarding is how long connections that eu1 closes without a word are taken for an agent being
-	// provisioned; default 1 minute.
+	// Onboarding is how long after Dial began a connection that eu1 closes without a word is taken for an
+	// agent being provisioned; default 1 minute. A nanosecond makes one attempt.
 	Onboarding time.Duration
 	// TokenLife is how long the token of a private cloud's agent holds; default 1 hour. The connection is
 	// renewed with a fresh one when 80 to 85 percent of it have passed.

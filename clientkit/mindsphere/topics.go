@@ -22,7 +22,7 @@ type topicTransport struct {
 
 	onboarded atomic.Bool
 	drops     int       // while onboarding
-	since     time.Time // the first drop
+	since     time.Time // when Dial began
 }
 
 var _ transport = (*topicTransport)(nil)
@@ -93,7 +93,6 @@ func (t *topicTransport) failed(_ int, err error) error {
 	}
 	now := t.cfg.Timing.Now()
 	if t.drops++; t.drops == 1 {
-		t.since = now
 		t.cfg.Log.Info("the broker has closed the first connection: it provisions a new agent", "device", t.cfg.clientID())
 	}
 	if after := now.Sub(t.since); after >= t.cfg.Onboarding {
@@ -103,6 +102,7 @@ func (t *topicTransport) failed(_ int, err error) error {
 }
 
 func (t *topicTransport) dial(ctx context.Context) error {
+	t.since = t.cfg.Timing.Now()
 	if err := t.session.Dial(ctx); err != nil {
 		return err
 	}
