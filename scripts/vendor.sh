@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs other people's clients, unmodified and pinned, against fakecloud: mosquitto, openssl, the Azure
-# SDKs for Python and Node, MQTT.js and MindSphere's SDK for Node; and OpenSSL on our certificates. Installs what is missing; needs Linux with user namespaces, Python 3 and Node.
+# Runs other people's clients, unmodified and pinned, against fakecloud: mosquitto, openssl, the Azure SDKs for
+# Python and Node, MQTT.js and MindSphere's SDK for Node, Huawei's SDKs for Python, Go and Java; and OpenSSL on our
+# certificates. Installs what is missing; needs Linux with user namespaces, Python 3, Node and Java.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,6 +20,9 @@ need ip iproute2
 need python3 python3-venv
 need node nodejs
 need npm npm
+need curl curl
+need javac default-jdk-headless
+need mvn maven
 
 venv=build/venv
 if ! cmp -s e2e/sdk/python/requirements.txt "$venv/installed.txt"; then
@@ -33,5 +37,16 @@ for dir in e2e/sdk/node e2e/sdk/mindsphere; do
   fi
 done
 
-FAKECLOUD_PROOFS=${FAKECLOUD_PROOFS:-} FAKECLOUD_PYTHON=$PWD/$venv/bin/python \
+java=build/huawei-java
+if ! cmp -s e2e/sdk/huawei-java/pom.xml "$java/installed.xml"; then
+  rm -rf "$java"
+  mkdir -p "$java"
+  mvn -q -B -f e2e/sdk/huawei-java/pom.xml dependency:build-classpath -Dmdep.outputFile="$PWD/$java/classpath"
+  cp e2e/sdk/huawei-java/pom.xml "$java/installed.xml"
+fi
+javac -nowarn -d "$java" -cp "$(cat "$java/classpath")" e2e/sdk/huawei-java/Device.java
+(cd e2e/sdk/huawei-go && go build -o ../../../build/huawei-go .)
+
+FAKECLOUD_HUAWEI_GO=$PWD/build/huawei-go FAKECLOUD_HUAWEI_JAVA=$PWD/$java:$(cat "$java/classpath") \
+  FAKECLOUD_PROOFS=${FAKECLOUD_PROOFS:-} FAKECLOUD_PYTHON=$PWD/$venv/bin/python \
   go test -tags vendor -count=1 -timeout 20m ./e2e/sdk/... ./internal/pki/...
