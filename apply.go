@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/fakecloud/fakecloud/emulators/dps"
+	"github.com/fakecloud/fakecloud/emulators/edge"
 	"github.com/fakecloud/fakecloud/emulators/iotda"
 	"github.com/fakecloud/fakecloud/emulators/iothub"
 	"github.com/fakecloud/fakecloud/emulators/mindsphere"
@@ -18,6 +19,7 @@ type platforms struct {
 	dps  *dps.Service
 	mind *mindsphere.Service
 	iot  *iotda.Service
+	edge *edge.Service
 	// gaps, where set, makes apply leave alone what exists.
 	gaps *gaps
 }
@@ -42,6 +44,16 @@ func (p platforms) apply(w *world.World, caPEM func(name string) ([]byte, error)
 	for _, i := range w.IoTDA.Instances {
 		if err := p.applyIoTDA(i, caPEM); err != nil {
 			return fmt.Errorf("iotda.instances[%s]: %w", i.Name, err)
+		}
+	}
+	for _, g := range w.Edge.Gateways {
+		if err := p.applyGateway(g, caPEM); err != nil {
+			return fmt.Errorf("edge.gateways[%s]: %w", g.HostName, err)
+		}
+	}
+	for _, h := range w.Azure.Hubs {
+		if err := p.applyParents(h); err != nil {
+			return fmt.Errorf("azure.hubs[%s]: %w", h.Name, err)
 		}
 	}
 	return nil
@@ -97,13 +109,16 @@ func (p platforms) applyDevice(hub string, d world.Device) error {
 		Authentication: authentication(d.Authentication),
 		Capabilities:   iothub.Capabilities{IoTEdge: d.Capabilities != nil && isTrue(d.Capabilities.IoTEdge)},
 	}
-	if _, err := p.hub.GetDevice(hub, d.DeviceID); p.gaps.takes(err == nil, "device "+d.DeviceID) {
+	old, err := p.hub.GetDevice(hub, d.DeviceID)
+	device.DeviceScope, device.ParentScopes = old.DeviceScope, old.ParentScopes // applyParents changes them
+	fresh := p.gaps.takes(err == nil, "device "+d.DeviceID)
+	if fresh {
 		if _, err := p.hub.PutDevice(hub, device); err != nil {
 			return err
 		}
 	}
 	for _, m := range d.Modules {
-		if _, err := p.hub.GetModule(hub, d.DeviceID, m.ModuleID); !p.gaps.takes(err == nil, "module "+d.DeviceID+"/"+m.ModuleID) {
+		if _, err := p.hub.GetModule(hub, d.DeviceID, m.ModuleID); !fresh && !p.gaps.takes(err == nil, "module "+d.DeviceID+"/"+m.ModuleID) {
 			continue
 		}
 		module := iothub.Module{DeviceID: d.DeviceID, ModuleID: m.ModuleID, Authentication: authentication(m.Authentication)}

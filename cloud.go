@@ -15,6 +15,8 @@ import (
 	dpsarm "github.com/fakecloud/fakecloud/emulators/dps/arm"
 	dpsmqtt "github.com/fakecloud/fakecloud/emulators/dps/mqtt"
 	dpsservice "github.com/fakecloud/fakecloud/emulators/dps/service"
+	"github.com/fakecloud/fakecloud/emulators/edge"
+	edgemqtt "github.com/fakecloud/fakecloud/emulators/edge/mqtt"
 	"github.com/fakecloud/fakecloud/emulators/iotda"
 	iotmqtt "github.com/fakecloud/fakecloud/emulators/iotda/mqtt"
 	"github.com/fakecloud/fakecloud/emulators/iothub"
@@ -47,6 +49,7 @@ type Cloud struct {
 	faults  *fault.Set
 	hosts   *hosts.Table
 	pki     *pki.Authority
+	edgePKI *pki.Edge
 	state   *store.Store
 	kept    *store.Table[string] // what the instance remembers of itself
 	starts  uint64               // how often it has started, this time too
@@ -69,6 +72,7 @@ const (
 	hubServer
 	mindServer
 	iotServer
+	edgeServer
 	servers
 )
 
@@ -79,6 +83,7 @@ func Rules() *rule.Table {
 		iothub.Rules, service.Rules,
 		mindsphere.Rules,
 		iotda.Rules,
+		edge.Rules,
 	)
 }
 
@@ -128,6 +133,7 @@ func Open(ctx context.Context, config Config) (*Cloud, error) {
 		c.tail.run(c.door.LastConn)
 	}
 	c.pki.Warm()
+	c.warmEdge()
 	return c, nil
 }
 
@@ -150,7 +156,7 @@ func (c *Cloud) openPKI(w *world.World) error {
 	if err != nil {
 		return err
 	}
-	c.pki = authority
+	c.pki, c.edgePKI = authority, authority.Edge()
 	return nil
 }
 
@@ -164,7 +170,8 @@ func (c *Cloud) newCores(j *journal.Journal, state *store.Store, source *ids.Sou
 	mind.Carry(mindsphere.EU2, hubCarrier{hub, mind})
 	mind.EnrollAt(enroller{registrar, hub})
 	iot := iotda.New(iotda.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log, Poster: c.out, HTTPSPort: c.httpsPort})
-	return platforms{hub: hub, dps: registrar, mind: mind, iot: iot}
+	gateways := edge.New(edge.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Upstream: upstream{hub}, Log: c.config.Log, Faults: c.faults})
+	return platforms{hub: hub, dps: registrar, mind: mind, iot: iot, edge: gateways}
 }
 
 // listen starts the platforms' servers and opens the door in front of them.
@@ -190,10 +197,15 @@ func (c *Cloud) listen(lastConn uint64) error {
 	if err != nil {
 		return err
 	}
+	edgeBroker, err := broker.New(edgemqtt.Config(c.cores.edge, base))
+	if err != nil {
+		return err
+	}
 	if err := c.state.Err(); err != nil { // of the heads' tables
 		return err
 	}
-	c.servers = [...]*broker.Server{dpsServer: dpsBroker, hubServer: hubBroker, mindServer: mindBroker, iotServer: iotBroker}
+	c.servers = [...]*broker.Server{dpsServer: dpsBroker, hubServer: hubBroker, mindServer: mindBroker, iotServer: iotBroker, edgeServer: edgeBroker}
+	c.cores.edge.Start()
 	c.door, err = door.Open(door.Config{
 		Bind: c.config.Bind, Ports: c.doorPorts(), Hosts: c.hosts, Advertise: c.config.Advertise,
 		Certificates: c.pki, Journal: c.journal, Log: c.config.Log, KeyLog: c.config.KeyLog, LastConn: lastConn,
@@ -203,6 +215,7 @@ func (c *Cloud) listen(lastConn uint64) error {
 			{Name: hosts.ARM, Claim: claimARM, HTTP: dpsarm.New(c.cores.dps, door.PeerOf, c.config.Log)},
 			{Name: mindsphere.Platform, Claim: c.claimMindSphere, MQTT: mindBroker, HTTP: mindrest.New(c.cores.mind, door.PeerOf, c.config.Log)},
 			c.iotdaPlatform(iotBroker),
+			{Name: edge.Platform, Claim: c.claimEdge, MQTT: edgeBroker, WebSocket: hubStreams, Certificate: c.edgeCertificate},
 		},
 	})
 	if err == nil && len(c.door.Ports().HTTPS) > 0 {
@@ -226,6 +239,7 @@ func (c *Cloud) Close() error {
 		}
 		errs = append(errs, c.door.Close(ctx))
 		c.cores.iot.Close()
+		c.cores.edge.Close()
 		if c.tail != nil {
 			c.tail.close()
 		}

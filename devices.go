@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/fakecloud/fakecloud/emulators/dps"
+	"github.com/fakecloud/fakecloud/emulators/edge"
 	"github.com/fakecloud/fakecloud/emulators/iotda"
 	"github.com/fakecloud/fakecloud/emulators/iothub"
 	"github.com/fakecloud/fakecloud/emulators/mindsphere"
@@ -39,7 +40,7 @@ func (r registry) List() []plane.Device {
 			all = append(all, agentDevice(r.cloud, a))
 		}
 	}
-	return append(all, r.cloud.iotdaDevices()...)
+	return append(append(all, r.cloud.iotdaDevices()...), r.cloud.edgeDevices()...)
 }
 
 func hubDevice(hub string, d iothub.Device) plane.Device {
@@ -93,6 +94,10 @@ func (r registry) Get(platform, endpoint, id string) (plane.Device, error) {
 		if d, err := core.iot.Device(endpoint, id); err == nil {
 			return r.cloud.iotdaDevice(endpoint, d), nil
 		}
+	case edge.Platform:
+		if e, ok := core.edge.Child(endpoint, id); ok {
+			return edgeChild(endpoint, e), nil
+		}
 	}
 	return plane.Device{}, plane.ErrNoDevice
 }
@@ -119,6 +124,8 @@ func (r registry) Delete(platform, endpoint, id string) error {
 		if core.iot.DeleteDevice(endpoint, id) == nil {
 			return nil
 		}
+	case edge.Platform:
+		return r.deleteEdgeChild(endpoint, id)
 	}
 	return plane.ErrNoDevice
 }
@@ -140,6 +147,8 @@ func (r registry) Disconnect(platform, endpoint, id string) error {
 		r.cloud.servers[mindServer].Disconnect(endpoint, id, errAdminDisconnect)
 	case iotda.Platform:
 		r.cloud.cores.iot.Disconnect(endpoint, id)
+	case edge.Platform:
+		r.cloud.servers[edgeServer].Disconnect(endpoint, id, errAdminDisconnect)
 	}
 	return nil
 }

@@ -37,7 +37,10 @@ func (c *Cloud) exportWorld() (*world.World, error) {
 	if w.MindSphere.Tenants, err = c.exportTenants(known); err != nil {
 		return nil, err
 	}
-	w.IoTDA.Instances, err = c.exportIoTDA(known)
+	if w.IoTDA.Instances, err = c.exportIoTDA(known); err != nil {
+		return nil, err
+	}
+	w.Edge.Gateways, err = c.exportGateways(known)
 	return w, err
 }
 
@@ -93,7 +96,7 @@ func (c *Cloud) exportHub(h iothub.Hub, known map[string]string) (world.Hub, err
 			return out, err
 		}
 		device := world.Device{DeviceID: d.DeviceID, StatusReason: d.StatusReason, InitialTwin: twin,
-			Authentication: exportAuthentication(d.Authentication), Capabilities: exportCapabilities(d.Capabilities.IoTEdge)}
+			Parent: c.cores.hub.Parent(h.Host, d), Authentication: exportAuthentication(d.Authentication), Capabilities: exportCapabilities(d.Capabilities.IoTEdge)}
 		if d.Status != iothub.Enabled {
 			device.Status = string(d.Status)
 		}

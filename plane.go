@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/fakecloud/fakecloud/emulators/dps"
+	"github.com/fakecloud/fakecloud/emulators/edge"
 	"github.com/fakecloud/fakecloud/emulators/iotda"
 	"github.com/fakecloud/fakecloud/emulators/iothub"
 	"github.com/fakecloud/fakecloud/emulators/mindsphere"
@@ -43,6 +44,10 @@ func (c *Cloud) endpoints() []plane.Endpoint {
 	}
 	for _, i := range c.cores.iot.Instances() {
 		all = append(all, plane.Endpoint{Platform: iotda.Platform, Name: i.Name, Hosts: i.Hosts(), Facts: map[string]string{"projectId": i.ProjectID}})
+	}
+	for _, g := range c.cores.edge.Gateways() {
+		all = append(all, plane.Endpoint{Platform: edge.Platform, Name: g.Name, Hosts: g.Names(),
+			Facts: map[string]string{"hub": g.Hub, "deviceId": g.DeviceID}})
 	}
 	return all
 }

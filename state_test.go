@@ -51,7 +51,7 @@ func TestStateOutlivesTheInstance(t *testing.T) {
 	var key string
 	live(t, dir, "", func(c *Cloud) {
 		root = c.RootsPEM()
-		require.Equal(t, []string{"demo-sas"}, deviceIDs(c))
+		require.Equal(t, []string{"demo-leaf", "demo-sas", "mygateway"}, deviceIDs(c))
 		require.NoError(t, c.PatchWorld(t.Context(), "azure: {hubs: [{name: fakecloud-hub, devices: [{deviceId: patched}]}]}"))
 		d, err := c.cores.hub.GetDevice(demoHub, "patched")
 		require.NoError(t, err)
@@ -60,7 +60,7 @@ func TestStateOutlivesTheInstance(t *testing.T) {
 	})
 	log := live(t, dir, "", func(c *Cloud) {
 		require.Equal(t, root, c.RootsPEM())
-		require.Equal(t, []string{"demo-sas", "patched"}, deviceIDs(c))
+		require.Equal(t, []string{"demo-leaf", "demo-sas", "mygateway", "patched"}, deviceIDs(c))
 		d, err := c.cores.hub.GetDevice(demoHub, "patched")
 		require.NoError(t, err)
 		require.Equal(t, key, d.Authentication.SymmetricKey.PrimaryKey)
@@ -71,10 +71,10 @@ func TestStateOutlivesTheInstance(t *testing.T) {
 	})
 	require.NotContains(t, log, "world has changed")
 	live(t, dir, "", func(c *Cloud) {
-		require.Equal(t, []string{"patched"}, deviceIDs(c), "what was deleted stays so while the world is the same")
+		require.Equal(t, []string{"demo-leaf", "mygateway", "patched"}, deviceIDs(c), "what was deleted stays so while the world is the same")
 	})
 	log = live(t, dir, oneMore, func(c *Cloud) {
-		require.Equal(t, []string{"demo-sas", "from-the-world", "patched"}, deviceIDs(c))
+		require.Equal(t, []string{"demo-leaf", "demo-sas", "from-the-world", "mygateway", "patched"}, deviceIDs(c))
 	})
 	require.Equal(t, 1, bytes.Count([]byte(log), []byte("world has changed")))
 	require.Contains(t, log, `added="device demo-sas, device from-the-world"`)
@@ -171,7 +171,7 @@ func TestDamagedStateIsSeededAnew(t *testing.T) {
 	live(t, dir, "", func(*Cloud) {})
 	path := filepath.Join(dir, "state", "state.db")
 	require.NoError(t, os.Truncate(path, 5000))
-	log := live(t, dir, "", func(c *Cloud) { require.Equal(t, []string{"demo-sas"}, deviceIDs(c)) })
+	log := live(t, dir, "", func(c *Cloud) { require.Equal(t, []string{"demo-leaf", "demo-sas", "mygateway"}, deviceIDs(c)) })
 	require.Contains(t, log, "damaged")
 	require.Contains(t, log, path+".corrupt-")
 }

@@ -128,7 +128,7 @@ func (c *Cloud) nameHosts() error {
 			return err
 		}
 	}
-	if err := errors.Join(c.nameTenants(), c.nameIoTDA()); err != nil {
+	if err := errors.Join(c.nameTenants(), c.nameIoTDA(), c.nameGateways()); err != nil {
 		return err
 	}
 	for _, i := range c.cores.dps.Instances() {

@@ -115,6 +115,7 @@ func (wc worldControl) change(verb string, document []byte, replace bool) error 
 		return err
 	}
 	c.nameOutbound(patch)
+	c.refreshGateways()
 	c.journal.Append(journal.Event{Kind: journal.World, Detail: "the world was " + verb})
 	return nil
 }
@@ -128,6 +129,7 @@ func (c *Cloud) rehearse(w *world.World) error {
 
 // clear removes every instance with its connections.
 func (c *Cloud) clear() {
+	c.clearGateways()
 	for _, h := range c.cores.hub.Hubs() {
 		c.hosts.Drop(iothub.Platform, h.Host)
 		if err := c.cores.hub.DeleteHub(h.Host); err != nil {
@@ -176,6 +178,14 @@ func restrict(whole, patch *world.World) *world.World {
 				merged.Devices = named(merged.Devices, i.Devices, func(d world.IoTDADevice) string { return d.DeviceID })
 				merged.Products = named(merged.Products, i.Products, func(p world.Product) string { return p.ProductID })
 				out.IoTDA.Instances = append(out.IoTDA.Instances, merged)
+			}
+		}
+	}
+	for _, g := range patch.Edge.Gateways {
+		for _, merged := range whole.Edge.Gateways {
+			if strings.EqualFold(merged.HostName, g.HostName) {
+				merged.Children = named(merged.Children, g.Children, func(d world.Device) string { return d.DeviceID })
+				out.Edge.Gateways = append(out.Edge.Gateways, merged)
 			}
 		}
 	}

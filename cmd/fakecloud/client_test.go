@@ -76,7 +76,7 @@ func TestClientCommands(t *testing.T) {
 		{args: []string{"explain", "--last", "x"}, code: 2, stderr: "--last stands alone"},
 		{args: []string{"devices"}, stdout: "demo-sas"},
 		{args: []string{"devices", "demo-sas"}, stdout: `"connected": false`},
-		{args: []string{"devices", "Demo-sas"}, code: 1, stderr: `no device "Demo-sas"; is it demo-sas?`},
+		{args: []string{"devices", "Demo-sas"}, code: 1, stderr: `no device "Demo-sas"; is it demo-sas`},
 		{args: []string{"devices", "disconnect"}, code: 2, stderr: "accepts 1 arg"},
 	} {
 		code, stdout, stderr := cli(t, at, tt.args...)

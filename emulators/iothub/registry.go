@@ -32,6 +32,7 @@ func (s *Service) PutDevice(hub string, d Device) (Device, error) {
 		err := s.devices.Create(k, fresh)
 		if err == nil {
 			s.startTwin(h.Host, fresh)
+			s.edgeModules(h.Host, fresh)
 			return fresh, nil
 		}
 		stored, err = s.devices.Update(k, func(old Device) (Device, error) { return s.merge(old, d), nil })
@@ -42,6 +43,7 @@ func (s *Service) PutDevice(hub string, d Device) (Device, error) {
 			return Device{}, err
 		}
 	}
+	s.edgeModules(h.Host, stored)
 	s.enforceStatus(h.Host, stored)
 	return stored, nil
 }
@@ -60,6 +62,7 @@ func (s *Service) CreateDevice(hub string, d Device) (Device, error) {
 		return Device{}, fmt.Errorf("device %s: %w", quote(d.DeviceID), err)
 	}
 	s.startTwin(h.Host, d)
+	s.edgeModules(h.Host, d)
 	return d, nil
 }
 
@@ -87,6 +90,7 @@ func (s *Service) UpdateDevice(hub string, d Device, match string) (Device, erro
 	if err != nil {
 		return Device{}, fmt.Errorf("device %s: %w", quote(d.DeviceID), err)
 	}
+	s.edgeModules(h.Host, stored)
 	s.enforceStatus(h.Host, stored)
 	return stored, nil
 }
@@ -123,7 +127,7 @@ func (s *Service) fresh(d Device) Device {
 	d.ETag = s.etag()
 	d.StatusUpdatedTime, d.ConnectionStateUpdatedTime, d.LastActivityTime = time.Time{}, time.Time{}, time.Time{}
 	d.ConnectionState, d.CloudToDeviceMessageCount = Disconnected, 0
-	return d
+	return s.scoped(Device{}, d)
 }
 
 // merge puts the settings of d over old.
@@ -133,6 +137,7 @@ func (s *Service) merge(old, d Device) Device {
 	}
 	old.Status, old.StatusReason = d.Status, d.StatusReason
 	old.Authentication, old.Capabilities = d.Authentication, d.Capabilities
+	d = s.scoped(old, d)
 	old.DeviceScope, old.ParentScopes = d.DeviceScope, d.ParentScopes
 	if d.InitialTwin != nil {
 		old.InitialTwin = d.InitialTwin

@@ -22,6 +22,9 @@ type Config struct {
 	MaxPacket uint32
 	// Levels are the protocol levels spoken; another is refused with return code 1 under Rules.Level.
 	Levels []byte
+	// JudgeQoS2 has a PUBLISH with QoS 2 judged and committed like any other before the connection closes;
+	// else it closes at once.
+	JudgeQoS2 bool
 	// Pending is how many messages may wait for a slow client; Link.Send refuses more. Default 128.
 	Pending int
 	// WriteTimeout bounds one write to a client that does not read; then the connection ends with

@@ -24,6 +24,9 @@ func (c *conn) publish(pk *packets.Packet) {
 	}
 	c.srv.cfg.Journal.Append(e)
 	if pk.FixedHeader.Qos == 2 {
+		if c.srv.cfg.JudgeQoS2 {
+			c.judgeMessage(Message{Topic: pk.TopicName, Payload: pk.Payload, QoS: 2, Retain: pk.FixedHeader.Retain, Dup: pk.FixedHeader.Dup})
+		}
 		c.kick(c.about(pk), &rule.Refusal{Rule: c.srv.cfg.Rules.QoS2, Silent: true, Seen: "QoS 2", Expected: "QoS 0 or 1"})
 		return
 	}

@@ -47,6 +47,9 @@ type Platform struct {
 	Claim func(*Hello) Claim
 	// MQTT serves MQTT connections; nil: the platform has none.
 	MQTT MQTTServer
+	// Certificate makes the certificates of the platform's own names and port, for one that has a chain of its
+	// own; own says that the client came to the platform's port by another name. Nil takes Config.Certificates.
+	Certificate func(hello *tls.ClientHelloInfo, own bool) (*tls.Certificate, error)
 	// HTTP serves HTTPS requests; PeerOf tells it who asks. Nil: the platform has none.
 	HTTP http.Handler
 	// WebSocket says whether MQTT over WebSocket is spoken at a path; the door upgrades and routes such a

@@ -48,6 +48,9 @@ func (d *Door) policy(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	name := hosts.Canonical(hello.ServerName)
 	s.offer = &offer{name: name, versions: hello.SupportedVersions, suites: hello.CipherSuites}
 	match := d.table.hosts.Lookup(wanted(name, s.dialled))
+	if s.port == Edge { // a session of another port is not resumed here: its certificates are others
+		match.Platform = hosts.Edge
+	}
 	key := policyKey{match.Platform, match.Endpoint, protocolFor(s.port, hello.SupportedProtos, match.Platform)}
 	d.mu.RLock()
 	config := d.policies[key]
@@ -101,7 +104,16 @@ func (d *Door) newPolicy(key policyKey) *tls.Config {
 func (d *Door) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	s := hello.Conn.(*sock)
 	hello.ServerName = wanted(s.offer.name, s.dialled)
-	cert, err := d.certificates.GetCertificate(hello)
+	certify := d.certificates.GetCertificate
+	m := d.table.hosts.Lookup(hello.ServerName)
+	own := s.port == Edge && m.Platform != hosts.Edge
+	if own {
+		m.Platform = hosts.Edge
+	}
+	if p := d.table.platform(m.Platform); p != nil && p.Certificate != nil {
+		certify = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return p.Certificate(hello, own) }
+	}
+	cert, err := certify(hello)
 	if err != nil {
 		s.offer.refused = err
 		return nil, nil

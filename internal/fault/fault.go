@@ -24,20 +24,23 @@ const (
 	TwinGet     Step = "twin.get"
 	TwinPatch   Step = "twin.patch"
 	Method      Step = "method"
+	// EdgeUpstream is what an Edge gateway sends to its hub: a dropped batch is tried again later.
+	EdgeUpstream Step = "edge.upstream"
 )
 
 // allowed are the kinds of action by step; connectionSteps may also be delayed.
 var allowed = map[Step][]string{
-	Connect:     {"code", "close", "reset", "drop"},
-	Subscribe:   {"code", "close", "reset", "drop"},
-	Publish:     {"close", "reset", "drop", "duplicate"},
-	Puback:      {"close", "reset", "drop"},
-	Deliver:     {"close", "reset", "drop", "duplicate"},
-	DPSRegister: {"code", "throttle", "drop"},
-	DPSPoll:     {"code", "throttle", "drop"},
-	TwinGet:     {"code", "throttle", "drop"},
-	TwinPatch:   {"code", "throttle", "drop"},
-	Method:      {"drop"},
+	Connect:      {"code", "close", "reset", "drop"},
+	Subscribe:    {"code", "close", "reset", "drop"},
+	Publish:      {"close", "reset", "drop", "duplicate"},
+	Puback:       {"close", "reset", "drop"},
+	Deliver:      {"close", "reset", "drop", "duplicate"},
+	DPSRegister:  {"code", "throttle", "drop"},
+	DPSPoll:      {"code", "throttle", "drop"},
+	TwinGet:      {"code", "throttle", "drop"},
+	TwinPatch:    {"code", "throttle", "drop"},
+	Method:       {"drop"},
+	EdgeUpstream: {"drop"},
 }
 
 // connectionSteps are those at which a connection may also be kept waiting.

@@ -146,21 +146,36 @@ func (a *Authority) fallbackNames() subjects {
 	return s
 }
 
-// mint signs one leaf.
+// mint signs one leaf, with the certificates that are sent after it.
 func (a *Authority) mint(s subjects, key crypto.Signer, now time.Time) (*tls.Certificate, error) {
+	if len(s.common) > maxCommonName {
+		s.common = "fakecloud"
+	}
+	cert, err := a.mintFor(s, key, now, leafDays, pkix.Name{Organization: []string{"fakecloud"}, CommonName: s.common})
+	if err != nil {
+		return nil, err
+	}
+	if err := a.checkOwn(cert.Leaf); err != nil {
+		return nil, err
+	}
+	for _, c := range a.issuer.sent() {
+		cert.Certificate = append(cert.Certificate, c.Raw)
+	}
+	return cert, nil
+}
+
+// mintFor signs one leaf for so many days.
+func (a *Authority) mintFor(s subjects, key crypto.Signer, now time.Time, days int, subject pkix.Name) (*tls.Certificate, error) {
 	serial, err := newSerial()
 	if err != nil {
 		return nil, err
 	}
-	if len(s.common) > maxCommonName {
-		s.common = "fakecloud"
-	}
 	start := now.Add(-backDate)
 	template := &x509.Certificate{
 		SerialNumber:          serial,
-		Subject:               pkix.Name{Organization: []string{"fakecloud"}, CommonName: s.common},
+		Subject:               subject,
 		NotBefore:             start,
-		NotAfter:              start.AddDate(0, 0, leafDays).Add(-time.Second),
+		NotAfter:              start.AddDate(0, 0, days).Add(-time.Second),
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
@@ -180,14 +195,7 @@ func (a *Authority) mint(s subjects, key crypto.Signer, now time.Time) (*tls.Cer
 	if err != nil {
 		return nil, fmt.Errorf("server certificate for %s: %w", s.common, err)
 	}
-	if err := a.checkOwn(leaf); err != nil {
-		return nil, err
-	}
-	cert := &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
-	for _, c := range a.issuer.sent() {
-		cert.Certificate = append(cert.Certificate, c.Raw)
-	}
-	return cert, nil
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, nil
 }
 
 // checkOwn verifies a leaf of the tester's own issuer, whose restrictions we have not written ourselves.

@@ -15,6 +15,8 @@ type serverKey struct {
 	done chan struct{} // nil before the first need; closed when key or err is set
 	key  crypto.Signer
 	err  error
+
+	background sync.WaitGroup // what else is made on the side
 }
 
 // Warm begins to make the server key in the background; call it once the listeners are ready.
@@ -48,6 +50,7 @@ func (s *serverKey) wait() {
 	if done != nil {
 		<-done
 	}
+	s.background.Wait()
 }
 
 // loadOrMakeServerKey returns the key of the data directory. ECDSA keys are made anew at every start:

@@ -171,6 +171,21 @@ func (t *Table[V]) Delete(key string) bool {
 	return ok
 }
 
+// DeleteAll removes several rows, and waits for the commit once.
+func (t *Table[V]) DeleteAll(keys ...string) {
+	t.mu.Lock()
+	var b *batch
+	for _, key := range keys {
+		delete(t.rows, key)
+		delete(t.raw, key)
+		if t.engine != nil {
+			b = t.engine.submit(change{kind: remove, table: t.name, key: key})
+		}
+	}
+	t.mu.Unlock()
+	t.settle(b)
+}
+
 // List returns copies of the values whose key starts with prefix, ordered by key. What changes meanwhile
 // may be in it or not.
 func (t *Table[V]) List(prefix string) []V {

@@ -17,7 +17,6 @@ import (
 // notBuilt names keys of the world file that belong to platforms of later versions: refusing them is
 // better than taking them silently.
 var notBuilt = map[string]string{
-	"edge":   "the IoT Edge gateway is not built in this version; leave the key out",
 	"faults": "faults are not built in this version; leave the key out",
 }
 
@@ -32,6 +31,10 @@ func (r *reader) finish(v reflect.Value, path string) {
 	case *CACertificate:
 		r.certificateText(&x.PEM, &x.File, path)
 	case *IoTDACertificate:
+		r.certificateText(&x.PEM, &x.File, path)
+	case *TrustedCA:
+		r.certificateText(&x.PEM, &x.File, path)
+	case *EdgeCA:
 		r.certificateText(&x.PEM, &x.File, path)
 	case *CA:
 		r.certificateText(&x.PEM, &x.File, path)

@@ -23,6 +23,7 @@ func Validate(w *World) error {
 	v.dps()
 	v.tenants()
 	v.iotda()
+	v.edges()
 	v.serve()
 	slices.SortStableFunc(v.problems, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
@@ -166,11 +167,7 @@ func (v *validator) linkedHubs(at string, d DPS) map[string]bool {
 	for i, name := range d.LinkedHubs {
 		hub, ok := v.w.Hub(name)
 		if !ok {
-			var names []string
-			for _, h := range v.w.Azure.Hubs {
-				names = append(names, h.Name)
-			}
-			v.report(element(at+".linkedHubs", strconv.Itoa(i)), "no hub %s in azure.hubs%s", quote(name), didYouMean(name, names))
+			v.report(element(at+".linkedHubs", strconv.Itoa(i)), "no hub %s in azure.hubs%s", quote(name), didYouMean(name, v.hubNames()))
 			continue
 		}
 		linked[hub.HostName()] = true

@@ -13,6 +13,7 @@ type World struct {
 	Azure      Azure      `yaml:"azure" doc:"Azure Device Provisioning Service and IoT Hub"`
 	MindSphere MindSphere `yaml:"mindsphere" doc:"Siemens MindSphere MindConnect MQTT"`
 	IoTDA      IoTDA      `yaml:"iotda" doc:"Huawei Cloud IoTDA"`
+	Edge       Edge       `yaml:"edge" doc:"Azure IoT Edge transparent gateways"`
 	PKI        PKI        `yaml:"pki" doc:"certificate authorities that device certificates are issued from"`
 	Serve      Serve      `yaml:"serve" doc:"the flags of fakecloud serve by their names; a flag or FAKECLOUD_… variable wins"`
 
@@ -197,6 +198,7 @@ type Device struct {
 	Authentication *Authentication `yaml:"authentication" world:"whole" doc:"how the device proves who it is; default is SAS with generated keys"`
 	InitialTwin    *Twin           `yaml:"initialTwin" world:"whole" doc:"twin that the device starts with"`
 	Capabilities   *Capabilities   `yaml:"capabilities" doc:"capabilities"`
+	Parent         string          `yaml:"parent" world:"check=deviceId" doc:"edge device that is its gateway"`
 	Modules        []Module        `yaml:"modules" doc:"module identities of the device"`
 }
 

@@ -71,7 +71,7 @@ func TestModuleConfigurations(t *testing.T) {
 	content := `{"modulesContent":{"$edgeAgent":{"properties.desired":{"schemaVersion":"1.1"}},"filter":{"properties.desired":{"limit":5},"properties.desired.extra":{"a":1}}}}`
 	r := b.do("POST", "/devices/edge/applyConfigurationContent", content)
 	r.ok(204)
-	require.Len(t, b.do("GET", "/devices/edge/modules", "").list(), 2)
+	require.Len(t, b.do("GET", "/devices/edge/modules", "").list(), 3, "with $edgeHub, which the registry makes")
 	require.Equal(t, map[string]any{"schemaVersion": "1.1"}, b.desired("edge/modules/$edgeAgent"))
 	require.Equal(t, map[string]any{"limit": 5.0, "extra": map[string]any{"a": 1.0}}, b.desired("edge/modules/filter"))
 	before := b.do("GET", "/twins/edge/modules/filter", "").ok(200)["version"]

@@ -1,0 +1,515 @@
+package fakecloud
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/fakecloud/fakecloud/emulators/edge"
+	"github.com/fakecloud/fakecloud/emulators/iothub"
+	"github.com/fakecloud/fakecloud/internal/door"
+	"github.com/fakecloud/fakecloud/internal/hosts"
+	"github.com/fakecloud/fakecloud/internal/pki"
+	"github.com/fakecloud/fakecloud/internal/plane"
+	"github.com/fakecloud/fakecloud/internal/rule"
+	"github.com/fakecloud/fakecloud/internal/world"
+)
+
+// upstream is the hub behind the gateways.
+type upstream struct{ hub *iothub.Service }
+
+var _ edge.Upstream = upstream{}
+
+// Hosts implements edge.Upstream.
+func (u upstream) Hosts(hub string) []string {
+	h, err := u.hub.GetHub(hub)
+	if err != nil {
+		return nil
+	}
+	return h.Names()
+}
+
+// Identities implements edge.Upstream.
+func (u upstream) Identities(hub string) []edge.Identity {
+	var all []edge.Identity
+	for _, d := range u.hub.Devices(hub) {
+		all = append(all, edgeDevice(d))
+		for _, m := range u.hub.Modules(hub, d.DeviceID) {
+			all = append(all, edgeModule(m))
+		}
+	}
+	return all
+}
+
+// Identity implements edge.Upstream.
+func (u upstream) Identity(hub, device, module string) (edge.Identity, error) {
+	if module == "" {
+		d, err := u.hub.GetDevice(hub, device)
+		return edgeDevice(d), err
+	}
+	m, err := u.hub.GetModule(hub, device, module)
+	return edgeModule(m), err
+}
+
+func edgeDevice(d iothub.Device) edge.Identity {
+	id := edge.Identity{DeviceID: d.DeviceID, GenerationID: d.GenerationID, Disabled: d.Status == iothub.Disabled,
+		IoTEdge: d.Capabilities.IoTEdge, DeviceScope: d.DeviceScope, ParentScopes: d.ParentScopes}
+	return withAuth(id, d.Authentication)
+}
+
+func edgeModule(m iothub.Module) edge.Identity {
+	return withAuth(edge.Identity{DeviceID: m.DeviceID, ModuleID: m.ModuleID, GenerationID: m.GenerationID}, m.Authentication)
+}
+
+func withAuth(id edge.Identity, a iothub.Authentication) edge.Identity {
+	id.AuthType = string(a.Type)
+	keep := func(list *[]string, values ...string) {
+		for _, v := range values {
+			if v != "" {
+				*list = append(*list, v)
+			}
+		}
+	}
+	keep(&id.Keys, a.SymmetricKey.PrimaryKey, a.SymmetricKey.SecondaryKey)
+	keep(&id.Thumbprints, a.Thumbprint.Primary, a.Thumbprint.Secondary)
+	return id
+}
+
+// at is the identity as the hub knows it, which stands behind a gateway.
+func (u upstream) at(hub string, id edge.Identity) (iothub.Identity, error) {
+	h, err := u.hub.GetHub(hub)
+	if err != nil {
+		return iothub.Identity{}, err
+	}
+	now, err := u.Identity(hub, id.DeviceID, id.ModuleID)
+	if err != nil {
+		return iothub.Identity{}, err
+	}
+	auth := iothub.AuthMethod{Scope: "device", Type: "sas", Issuer: "iothub"}
+	if id.ModuleID != "" {
+		auth.Scope = "module"
+	}
+	if now.AuthType == string(iothub.AuthSelfSigned) || now.AuthType == string(iothub.AuthCA) {
+		auth.Type = "x509"
+	}
+	return iothub.Identity{Hub: h.Host, DeviceID: id.DeviceID, ModuleID: id.ModuleID, GenerationID: now.GenerationID, Auth: auth, Switches: h.Switches}, nil
+}
+
+// Open implements edge.Upstream.
+func (u upstream) Open(hub string, id edge.Identity, o edge.Origin, down edge.CloudSink) (edge.Cloud, error) {
+	at, err := u.at(hub, id)
+	if err != nil {
+		return nil, err
+	}
+	origin := iothub.Origin{Conn: o.Conn, Address: o.Address, ModelID: o.ModelID, APIVersion: o.APIVersion}
+	return cloudLink{u.hub.Open(at, origin, cloudSink{down}), u.hub}, nil
+}
+
+// Visit implements edge.Upstream.
+func (u upstream) Visit(hub string, id edge.Identity) (edge.Cloud, error) {
+	at, err := u.at(hub, id)
+	if err != nil {
+		return nil, err
+	}
+	const apiVersion = "2021-04-12" // twins need one
+	return cloudLink{u.hub.Visit(at, iothub.Origin{APIVersion: apiVersion}), u.hub}, nil
+}
+
+// cloudSink is a gateway's child as the hub sees it.
+type cloudSink struct{ edge.CloudSink }
+
+var (
+	_ iothub.DesiredSink = cloudSink{}
+	_ iothub.MethodSink  = cloudSink{}
+	_ iothub.C2DSink     = cloudSink{}
+)
+
+// Message implements iothub.C2DSink.
+func (s cloudSink) Message(m iothub.C2DMessage, complete func()) bool {
+	c := edge.C2D{MessageID: m.MessageID, CorrelationID: m.CorrelationID, UserID: m.UserID, To: m.To,
+		ContentType: m.ContentType, ContentEncoding: m.ContentEncoding, Body: m.Body}
+	if m.ExpirySet {
+		c.Expiry = m.Expiry
+	}
+	if m.Ack != iothub.AckNone {
+		c.Ack = string(m.Ack)
+	}
+	for _, p := range m.Properties {
+		c.Properties = append(c.Properties, edge.Property{Name: p.Name, Value: p.Value, Null: p.Null})
+	}
+	return s.CloudSink.Message(c, complete)
+}
+
+// cloudLink is a connection to the hub.
+type cloudLink struct {
+	*iothub.Session
+	hub *iothub.Service
+}
+
+var _ edge.Cloud = cloudLink{}
+
+// Send implements edge.Cloud.
+func (l cloudLink) Send(ctx context.Context, batch []edge.Message) error {
+	out := make([]iothub.D2C, len(batch))
+	for i, m := range batch {
+		out[i] = iothub.D2C{Body: m.Body, System: hubProperties(m.System), App: hubProperties(m.App)}
+	}
+	return sendError(l.TelemetryBatch(ctx, out))
+}
+
+func hubProperties(list []edge.Property) []iothub.Property {
+	out := make([]iothub.Property, len(list))
+	for i, p := range list {
+		out[i] = iothub.Property{Name: p.Name, Value: p.Value}
+	}
+	return out
+}
+
+// sendError tells what the hub will never take from what it does not take now.
+func sendError(r *rule.Refusal) error {
+	switch {
+	case r == nil:
+		return nil
+	case r.Code == iothub.CodeMessageTooLarge || r.Code == iothub.CodeArgumentInvalid || r.Code == iothub.CodeMalformedJSON || r.Rule.Row() == "HUB-12":
+		return fmt.Errorf("%w: %w", edge.ErrRejected, r)
+	}
+	return fmt.Errorf("%w: %w", edge.ErrAway, r)
+}
+
+// Twin implements edge.Cloud. What a gateway reads for itself is no event.
+func (l cloudLink) Twin() ([]byte, error) {
+	if id := l.Identity(); id.ModuleID == edgeHubModule {
+		t, err := l.hub.GetTwin(id.Hub, id.DeviceID, id.ModuleID)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(map[string]any{"desired": versioned(t.Desired), "reported": versioned(t.Reported)})
+	}
+	body, r := l.TwinForDevice()
+	return body, sendError(r)
+}
+
+func versioned(s iothub.Section) map[string]any {
+	values := maps.Clone(s.Values)
+	values["$version"] = s.Version
+	return values
+}
+
+// Report implements edge.Cloud.
+func (l cloudLink) Report(patch []byte) error {
+	_, r := l.Session.Report(patch, "")
+	return sendError(r)
+}
+
+// Answer implements edge.Cloud.
+func (l cloudLink) Answer(rid string, status int, payload []byte) error {
+	if r := l.MethodAnswer(rid, iothub.MethodResult{Status: status, Payload: payload}); r != nil {
+		return r
+	}
+	return nil
+}
+
+// applyGateway creates or replaces a gateway with its edge device and children.
+func (p platforms) applyGateway(g world.EdgeGateway, caPEM func(string) ([]byte, error)) error {
+	hub := p.hubHosts([]string{g.Hub})[0]
+	device := g.EdgeDeviceID()
+	if err := p.edgeDevice(hub, device); err != nil {
+		return err
+	}
+	if err := p.applyEdgeHub(hub, device, g.EdgeHub); err != nil {
+		return err
+	}
+	for _, d := range g.Children {
+		_, err := p.hub.GetDevice(hub, d.DeviceID)
+		isNew := p.gaps == nil || err != nil
+		d.Parent = "" // set below, once the device is there
+		if err := p.applyDevice(hub, d); err != nil {
+			return fmt.Errorf("children[%s]: %w", d.DeviceID, err)
+		}
+		if isNew {
+			if err := p.hub.SetParent(hub, d.DeviceID, device); err != nil {
+				return fmt.Errorf("children[%s]: %w", d.DeviceID, err)
+			}
+		}
+	}
+	if _, exists := p.edge.Gateway(g.HostName); !p.gaps.takes(exists, "gateway "+g.HostName) {
+		return nil
+	}
+	set := edge.Gateway{Name: hosts.Canonical(g.HostName), Hub: hub, DeviceID: device, Mode: g.Mode,
+		MaxClients: intOf(g.MaxClients), QueueMessages: intOf(g.QueueMessages), QueueBytes: intOf(g.QueueBytes)}
+	for _, a := range g.Aliases {
+		set.Hosts = append(set.Hosts, hosts.Canonical(a))
+	}
+	for _, c := range g.TrustBundle {
+		text, err := certificatePEM(world.CACertificate{Name: c.Name, CA: c.CA, PEM: c.PEM}, caPEM)
+		if err != nil {
+			return err
+		}
+		set.TrustBundle = append(set.TrustBundle, edge.TrustedCA{Name: c.Name, Certificate: string(text)})
+	}
+	if g.EdgeCA != nil && g.EdgeCA.Key != nil {
+		set.CA, set.CAKey = g.EdgeCA.PEM, g.EdgeCA.Key.PEM
+	}
+	return p.edge.PutGateway(set)
+}
+
+func intOf(n *int) int {
+	if n == nil {
+		return 0
+	}
+	return *n
+}
+
+// edgeDevice makes a gateway's device where it is missing.
+func (p platforms) edgeDevice(hub, id string) error {
+	d, err := p.hub.GetDevice(hub, id)
+	switch {
+	case errors.Is(err, iothub.ErrNotFound):
+		_, err = p.hub.PutDevice(hub, iothub.Device{DeviceID: id, Capabilities: iothub.Capabilities{IoTEdge: true}})
+	case err == nil && !d.Capabilities.IoTEdge:
+		return fmt.Errorf("deviceId %s: %w", id, iothub.ErrNoEdge)
+	}
+	return err
+}
+
+// applyEdgeHub sets the desired properties of $edgeHub.
+func (p platforms) applyEdgeHub(hub, device string, e *world.EdgeHub) error {
+	if e == nil || len(e.Desired) == 0 {
+		return nil
+	}
+	if err := edge.CheckDesired(e.Desired); err != nil {
+		return fmt.Errorf("edgeHub.desired.%w", err)
+	}
+	t, err := p.hub.GetTwin(hub, device, edgeHubModule)
+	if err != nil || p.gaps != nil && len(t.Desired.Values) > 0 {
+		return err
+	}
+	desired, err := asJSON(e.Desired)
+	if err != nil {
+		return err
+	}
+	_, err = p.hub.ChangeTwin(hub, device, edgeHubModule, iothub.TwinPatch{Desired: desired, Replace: true}, "")
+	return err
+}
+
+const edgeHubModule = "$edgeHub"
+
+// asJSON turns a world's values into those that twins hold, numbers as they are written.
+func asJSON(values map[string]any) (out map[string]any, err error) {
+	text, err := json.Marshal(values)
+	if err != nil {
+		return nil, err
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	return out, d.Decode(&out)
+}
+
+// plain turns a twin's values into those that a world holds.
+func plain(values map[string]any) (out map[string]any, err error) {
+	text, err := json.Marshal(values)
+	if err != nil {
+		return nil, err
+	}
+	return out, json.Unmarshal(text, &out)
+}
+
+// applyParents sets the parents that a hub's devices name, once all devices and gateways are there.
+func (p platforms) applyParents(h world.Hub) error {
+	for _, d := range h.Devices {
+		if d.Parent == "" && p.gaps == nil {
+			continue
+		}
+		now, err := p.hub.GetDevice(h.HostName(), d.DeviceID)
+		if err != nil {
+			return err
+		}
+		if d.Parent == "" || p.gaps != nil && len(now.ParentScopes) > 0 {
+			continue
+		}
+		if err := p.hub.SetParent(h.HostName(), d.DeviceID, d.Parent); err != nil {
+			return fmt.Errorf("devices[%s].parent: %w", d.DeviceID, err)
+		}
+	}
+	return nil
+}
+
+// exportGateways writes the gateways; their children stand among the hubs' devices.
+func (c *Cloud) exportGateways(known map[string]string) ([]world.EdgeGateway, error) {
+	var all []world.EdgeGateway
+	for _, g := range c.cores.edge.Gateways() {
+		out := world.EdgeGateway{HostName: g.Name, Aliases: g.Hosts, Hub: g.Hub, DeviceID: g.DeviceID, MaxClients: orNil(g.MaxClients),
+			QueueMessages: orNil(g.QueueMessages), QueueBytes: orNil(g.QueueBytes)}
+		if g.Mode != edge.ModeScope {
+			out.Mode = g.Mode
+		}
+		for _, t := range g.TrustBundle {
+			certs, err := pki.ParseCertificates([]byte(t.Certificate))
+			if err != nil {
+				return nil, fmt.Errorf("edge.gateways[%s]: %w", g.Name, err)
+			}
+			ca := exportCA(known, t.Name, certs[0], true)
+			out.TrustBundle = append(out.TrustBundle, world.TrustedCA{Name: t.Name, CA: ca.CA, PEM: ca.PEM})
+		}
+		if g.CA != "" {
+			out.EdgeCA = &world.EdgeCA{PEM: g.CA, Key: &world.KeyMaterial{PEM: g.CAKey}}
+		}
+		if t, err := c.cores.hub.GetTwin(g.Hub, g.DeviceID, edgeHubModule); err == nil && len(t.Desired.Values) > 0 {
+			desired, err := plain(t.Desired.Values)
+			if err != nil {
+				return nil, err
+			}
+			out.EdgeHub = &world.EdgeHub{Desired: desired}
+		}
+		all = append(all, out)
+	}
+	return all, nil
+}
+
+func orNil(n int) *int {
+	if n == 0 {
+		return nil
+	}
+	return &n
+}
+
+// claimEdge says which gateway a child is for: that of the host name, else the one that has the device.
+func (c *Cloud) claimEdge(h *door.Hello) door.Claim {
+	if h.Level == 0 || h.Endpoint == "" && h.Port != door.Edge {
+		return door.Claim{}
+	}
+	if h.Endpoint != "" {
+		return door.Claim{Endpoint: h.Endpoint, OK: true}
+	}
+	device, _, _ := strings.Cut(h.ClientID, "/")
+	name, ok := c.cores.edge.Claim(device)
+	return door.Claim{Endpoint: name, OK: ok}
+}
+
+// edgeCertificate makes what a gateway presents.
+func (c *Cloud) edgeCertificate(hello *tls.ClientHelloInfo, own bool) (*tls.Certificate, error) {
+	g, ok := c.cores.edge.Gateway(hello.ServerName)
+	if !ok {
+		all := c.cores.edge.Gateways()
+		if len(all) == 0 {
+			return nil, errors.New("there is no gateway")
+		}
+		g = all[0]
+	}
+	var local netip.Addr
+	if addr, ok := hello.Conn.LocalAddr().(*net.TCPAddr); ok {
+		local = addr.AddrPort().Addr()
+	}
+	return c.edgePKI.Certificate(edgeGateway(g), hello.ServerName, local, own)
+}
+
+func edgeGateway(g edge.Gateway) pki.EdgeGateway {
+	return pki.EdgeGateway{Name: g.DeviceID, Host: g.Name, Hosts: g.Hosts, CA: []byte(g.CA), CAKey: []byte(g.CAKey)}
+}
+
+// EdgeRootPEM returns the root certificate that children of the gateways are to trust. It is made on first
+// use.
+func (c *Cloud) EdgeRootPEM() ([]byte, error) { return c.edgePKI.Root() }
+
+// SetEdgeUpstream makes the hub reachable for a gateway, given by its host name, or not.
+func (c *Cloud) SetEdgeUpstream(gateway string, up bool) error {
+	return c.cores.edge.SetUpstream(gateway, up)
+}
+
+// EdgeGateway is what a gateway holds: children, connections, routes, and what waits for the hub.
+type EdgeGateway = edge.Status
+
+// EdgeGateway returns the state of a gateway, given by its host name.
+func (c *Cloud) EdgeGateway(gateway string) (EdgeGateway, error) { return c.cores.edge.Status(gateway) }
+
+// RefreshEdge makes a gateway read its device scope from the hub, and returns how many children it has.
+func (c *Cloud) RefreshEdge(gateway string) (children int, err error) {
+	return c.cores.edge.Refresh(gateway)
+}
+
+// SetParent makes a device of a hub the child of an edge device, or with an empty parent of none. Gateways
+// hear of it when they next ask the hub.
+func (c *Cloud) SetParent(hub, device, parent string) error {
+	return c.cores.hub.SetParent(hub, device, parent)
+}
+
+// nameGateways makes the host table know the gateways.
+func (c *Cloud) nameGateways() error {
+	for _, g := range c.cores.edge.Gateways() {
+		if err := c.hosts.Put(edge.Platform, g.Name, g.Names()...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// clearGateways removes every gateway.
+func (c *Cloud) clearGateways() {
+	for _, g := range c.cores.edge.Gateways() {
+		c.hosts.Drop(edge.Platform, g.Name)
+		c.cores.edge.DeleteGateway(g.Name)
+	}
+}
+
+// refreshGateways lets every gateway read its scope, for a world that has changed.
+func (c *Cloud) refreshGateways() {
+	for _, g := range c.cores.edge.Gateways() {
+		if !g.Down {
+			if _, err := c.cores.edge.Refresh(g.Name); err != nil {
+				c.config.Log.Warn("a gateway did not read its scope", "endpoint", g.Name, "cause", err)
+			}
+		}
+	}
+}
+
+func edgeChild(gateway string, e edge.Child) plane.Device {
+	return plane.Device{Platform: edge.Platform, Endpoint: gateway, ID: e.ID, Connected: e.Connected, Conn: e.Conn, State: stateOf(e)}
+}
+
+func (c *Cloud) edgeDevices() []plane.Device {
+	var all []plane.Device
+	for _, g := range c.cores.edge.Gateways() {
+		for _, e := range c.cores.edge.Children(g.Name) {
+			all = append(all, edgeChild(g.Name, e))
+		}
+	}
+	return all
+}
+
+// warmEdge makes the gateways' chain in the background where it is kept, so that the root's file is there
+// for clients to trust and the first of them does not wait.
+func (c *Cloud) warmEdge() {
+	if c.config.DataDir == "" || c.config.ServerKey == string(pki.ServerECDSA) {
+		return
+	}
+	for _, g := range c.cores.edge.Gateways() {
+		c.edgePKI.Warm(edgeGateway(g), c.config.Log)
+	}
+}
+
+// deleteEdgeChild takes a device from its gateway: it stays in the hub, without a parent. A module is deleted.
+func (r registry) deleteEdgeChild(gateway, id string) error {
+	core := r.cloud.cores
+	g, ok := core.edge.Gateway(gateway)
+	if _, known := core.edge.Child(gateway, id); !ok || !known {
+		return plane.ErrNoDevice
+	}
+	device, module, isModule := strings.Cut(id, "/")
+	var err error
+	if isModule {
+		err = core.hub.DeleteModule(g.Hub, device, module, "")
+	} else {
+		err = core.hub.SetParent(g.Hub, device, "")
+	}
+	if err == nil && !g.Down {
+		_, err = core.edge.Refresh(g.Name)
+	}
+	return noDevice(err)
+}

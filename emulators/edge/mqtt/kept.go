@@ -1,0 +1,51 @@
+package mqtt
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/fakecloud/fakecloud/internal/broker"
+)
+
+// kept is the session of a client that connects with clean session 0: its subscriptions, no messages.
+type kept struct {
+	GenerationID  string // of the identity: a device made again starts afresh
+	Subscriptions []broker.Subscription
+}
+
+func (k kept) clone() kept {
+	k.Subscriptions = slices.Clone(k.Subscriptions)
+	return k
+}
+
+// begin makes the broker's session for an accepted CONNECT, with what was kept of an earlier one.
+func (d *device) begin(c *broker.Connect) broker.Session {
+	id := d.who.Identity
+	s := broker.Session{Device: d, Name: id.Name(), Silence: silence(c.KeepAlive)}
+	k := d.who.Gateway + "\x00" + id.Name()
+	if c.CleanSession {
+		d.head.sessions.Delete(k)
+		return s
+	}
+	d.keep = k
+	if old, ok := d.head.sessions.Get(k); ok && old.GenerationID == id.GenerationID {
+		s.Present, s.Subscriptions = true, old.Subscriptions
+		for _, sub := range old.Subscriptions {
+			d.subs[sub.Filter] = sub
+			d.switchOn(sub.Filter)
+		}
+		return s
+	}
+	d.save()
+	return s
+}
+
+// save stores the subscriptions of a session that is to be kept.
+func (d *device) save() {
+	if d.keep == "" {
+		return
+	}
+	list := slices.SortedFunc(maps.Values(d.subs), func(a, b broker.Subscription) int { return strings.Compare(a.Filter, b.Filter) })
+	d.head.sessions.Put(d.keep, kept{GenerationID: d.who.Identity.GenerationID, Subscriptions: list})
+}
