@@ -23,7 +23,7 @@ func TestEdgeCertificate(t *testing.T) {
 		raw, err := net.Dial("tcp", cloud.MQTTSAddr())
 		require.NoError(t, err)
 		defer raw.Close()
-		conn := tls.Client(raw, &tls.Config{ServerName: gateway, InsecureSkipVerify: true, VerifyConnection: func(s tls.ConnectionState) error {
+		conn := tls.Client(raw, &tls.Config{ServerName: edgeGateway, InsecureSkipVerify: true, VerifyConnection: func(s tls.ConnectionState) error {
 			above := x509.NewCertPool()
 			for _, c := range s.PeerCertificates[1:] {
 				above.AddCert(c)
@@ -36,15 +36,15 @@ func TestEdgeCertificate(t *testing.T) {
 		return conn.ConnectionState(), err
 	}
 	roots := edgeRoots(t, cloud)
-	state, err := shake(gateway, roots)
+	state, err := shake(edgeGateway, roots)
 	require.NoError(t, err)
 	var names []string
 	for _, c := range state.PeerCertificates {
 		names = append(names, c.Subject.CommonName)
 	}
-	require.Equal(t, []string{gateway, "mygateway.ca", "Azure_IoT_Hub_Intermediate_Cert_Test_Only"}, names)
+	require.Equal(t, []string{edgeGateway, "mygateway.ca", "Azure_IoT_Hub_Intermediate_Cert_Test_Only"}, names)
 	leaf := state.PeerCertificates[0]
-	require.Equal(t, []string{gateway, "edgeHub", "edge.localhost"}, leaf.DNSNames)
+	require.Equal(t, []string{edgeGateway, "edgeHub", "edge.localhost"}, leaf.DNSNames)
 	require.Equal(t, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, leaf.ExtKeyUsage)
 	require.Equal(t, "Azure_IoT_Hub_CA_Cert_Test_Only", state.PeerCertificates[2].Issuer.CommonName)
 	for _, ca := range state.PeerCertificates[1:] {
@@ -52,11 +52,11 @@ func TestEdgeCertificate(t *testing.T) {
 	}
 	rule.Proves(t, "EDGE-1", "EDGE-4")
 
-	_, err = shake(gateway, x509.NewCertPool())
+	_, err = shake(edgeGateway, x509.NewCertPool())
 	require.ErrorAs(t, err, new(x509.UnknownAuthorityError))
 	server := x509.NewCertPool()
 	server.AppendCertsFromPEM(cloud.RootsPEM())
-	_, err = shake(gateway, server)
+	_, err = shake(edgeGateway, server)
 	require.ErrorAs(t, err, new(x509.UnknownAuthorityError), "the gateway has a root of its own")
 	refused(t, cloud, "TLS-1/bad-certificate")
 	rule.Proves(t, "EDGE-2")
@@ -70,7 +70,7 @@ func TestEdgeCertificate(t *testing.T) {
 func TestEdgePort(t *testing.T) {
 	t.Parallel()
 	cloud := fakecloud.Start(t)
-	for _, name := range []string{"localhost", "127.0.0.1", "edge.localhost", gateway} {
+	for _, name := range []string{"localhost", "127.0.0.1", "edge.localhost", edgeGateway} {
 		conn := dialEdgeAt(t, cloud, edgePort(cloud), name)
 		send(t, conn, leaf().Bytes())
 		wantConnack(t, conn, 0)
@@ -80,7 +80,7 @@ func TestEdgePort(t *testing.T) {
 	conn := dialEdgeAt(t, cloud, edgePort(cloud), "localhost")
 	send(t, conn, unknown.Bytes())
 	wantConnack(t, conn, 5)
-	require.Equal(t, gateway, refused(t, cloud, "EDGE-11/unknown").Endpoint)
+	require.Equal(t, edgeGateway, refused(t, cloud, "EDGE-11/unknown").Endpoint)
 }
 
 // A chain of the tester's own.
@@ -116,7 +116,7 @@ func TestEdgeTokensAccepted(t *testing.T) {
 	join(t, cloud, leaf())
 	rule.Proves(t, "EDGE-5")
 	short := leaf()
-	short.Username, short.Password = ptr(gateway+"/demo-leaf/?api-version=2021-04-12"), ptr(sign(gateway+"/devices/demo-leaf", demoKey, later, ""))
+	short.Username, short.Password = ptr(edgeGateway+"/demo-leaf/?api-version=2021-04-12"), ptr(sign(edgeGateway+"/devices/demo-leaf", demoKey, later, ""))
 	join(t, cloud, short)
 	rule.Proves(t, "EDGE-6")
 	for _, user := range []string{"anything/demo-leaf/?api-version=x", "/demo-leaf/?api-version=2021-04-12", "h/demo-leaf/api-version=2017-06-30&DeviceClientType=py"} {
@@ -177,12 +177,12 @@ func TestEdgeScope(t *testing.T) {
 	require.NoError(t, cloud.SetParent(demoHub, "lone", "mygateway"))
 	conn = tryEdge(t, cloud, child("lone"))
 	wantRefused(t, cloud, conn, 5, "EDGE-11/cached", "mygateway")
-	children, err := cloud.RefreshEdge(gateway)
+	children, err := cloud.RefreshEdge(edgeGateway)
 	require.NoError(t, err)
 	require.Equal(t, 2, children)
 	live := join(t, cloud, child("lone"))
 	require.NoError(t, cloud.SetParent(demoHub, "lone", ""))
-	_, err = cloud.RefreshEdge(gateway)
+	_, err = cloud.RefreshEdge(edgeGateway)
 	require.NoError(t, err)
 	wantCut(t, cloud, live, "EDGE-11/removed")
 
@@ -209,7 +209,7 @@ func TestEdgeGatewayRemoved(t *testing.T) {
 // CloudAndScope takes a stranger's token while the hub can be asked.
 func TestEdgeCloudAndScope(t *testing.T) {
 	t.Parallel()
-	cloud := fakecloud.Start(t, fakecloud.WithWorld("edge: {gateways: [{hostname: "+gateway+", authenticationMode: CloudAndScope}]}"))
+	cloud := fakecloud.Start(t, fakecloud.WithWorld("edge: {gateways: [{hostname: "+edgeGateway+", authenticationMode: CloudAndScope}]}"))
 	guest := child("demo-sas")
 	conn := join(t, cloud, guest)
 	say(t, conn, "devices/demo-sas/messages/events/", "hi")

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	gateway  = "mygateway.contoso.com"
+	edgeGateway  = "mygateway.contoso.com"
 	leafUser = demoHub + "/demo-leaf/?api-version=2021-04-12"
 	leafSays = "devices/demo-leaf/messages/events/"
 )
@@ -39,7 +39,7 @@ func edgeRoots(t *testing.T, cloud *fakecloud.Cloud) *x509.CertPool {
 // dialEdge opens a connection to a gateway by its name on the MQTT port.
 func dialEdge(t *testing.T, cloud *fakecloud.Cloud, certs ...tls.Certificate) *rawmqtt.Conn {
 	t.Helper()
-	return dialEdgeAt(t, cloud, cloud.MQTTSAddr(), gateway, certs...)
+	return dialEdgeAt(t, cloud, cloud.MQTTSAddr(), edgeGateway, certs...)
 }
 
 func dialEdgeAt(t *testing.T, cloud *fakecloud.Cloud, address, name string, certs ...tls.Certificate) *rawmqtt.Conn {
@@ -125,7 +125,7 @@ func telemetryAt(t *testing.T, cloud *fakecloud.Cloud, platform, device string, 
 // upstream switches the gateway's hub off or on.
 func upstream(t *testing.T, cloud *fakecloud.Cloud, up bool) {
 	t.Helper()
-	require.NoError(t, cloud.SetEdgeUpstream(gateway, up))
+	require.NoError(t, cloud.SetEdgeUpstream(edgeGateway, up))
 }
 
 // edgeWorld adds children to the gateway.

@@ -24,7 +24,7 @@ func TestEdgeOfflineTelemetry(t *testing.T) {
 		say(t, conn, leafSays+"n="+fmt.Sprint(i), fmt.Sprint(i))
 		say(t, second, "devices/second/messages/events/", fmt.Sprint(i))
 	}
-	state, err := cloud.EdgeGateway(gateway)
+	state, err := cloud.EdgeGateway(edgeGateway)
 	require.NoError(t, err)
 	require.Equal(t, "down", state.Upstream)
 	require.Equal(t, 6, state.Queue.Messages)
@@ -49,7 +49,7 @@ func TestEdgeOfflineTelemetry(t *testing.T) {
 // EDGE-30/full: a message that is not stored is not acknowledged.
 func TestEdgeQueueFull(t *testing.T) {
 	t.Parallel()
-	cloud := fakecloud.Start(t, fakecloud.WithWorld("edge: {gateways: [{hostname: "+gateway+", queueMessages: 2}]}"))
+	cloud := fakecloud.Start(t, fakecloud.WithWorld("edge: {gateways: [{hostname: "+edgeGateway+", queueMessages: 2}]}"))
 	conn := join(t, cloud, leaf())
 	upstream(t, cloud, false)
 	say(t, conn, leafSays, "1")
@@ -71,7 +71,7 @@ func TestEdgeTimeToLive(t *testing.T) {
 	say(t, conn, leafSays, "late")
 	require.NoError(t, cloud.Advance(300*time.Second))
 	refused(t, cloud, "EDGE-31/expired")
-	state, err := cloud.EdgeGateway(gateway)
+	state, err := cloud.EdgeGateway(edgeGateway)
 	require.NoError(t, err)
 	require.Equal(t, 1, state.Queue.Messages)
 	upstream(t, cloud, true)
@@ -203,7 +203,7 @@ func TestEdgeUpstreamFault(t *testing.T) {
 	require.NoError(t, err)
 	say(t, conn, leafSays, "1")
 	say(t, conn, leafSays, "2")
-	state, err := cloud.EdgeGateway(gateway)
+	state, err := cloud.EdgeGateway(edgeGateway)
 	require.NoError(t, err)
 	require.Equal(t, 2, state.Queue.Messages)
 	require.NoError(t, cloud.Advance(6*time.Second))
@@ -224,7 +224,7 @@ func TestEdgeQueueIsKept(t *testing.T) {
 	}
 	require.NoError(t, first.Close())
 	cloud := fakecloud.Start(t, fakecloud.WithDataDir(dir))
-	state, err := cloud.EdgeGateway(gateway)
+	state, err := cloud.EdgeGateway(edgeGateway)
 	require.NoError(t, err)
 	require.Equal(t, "down", state.Upstream)
 	require.Equal(t, 3, state.Queue.Messages)

@@ -133,7 +133,7 @@ edge:
 	for _, m := range []string{"kind=bulk", "kind=alert", "kind=bulk", "kind=alert"} {
 		say(t, conn, leafSays+m, m)
 	}
-	state, err := cloud.EdgeGateway(gateway)
+	state, err := cloud.EdgeGateway(edgeGateway)
 	require.NoError(t, err)
 	require.Equal(t, 4, state.Queue.Messages)
 	require.Equal(t, 0, state.Queue.Lanes[0].Priority)

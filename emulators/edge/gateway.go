@@ -177,8 +177,11 @@ func (g *gateway) disconnect() {
 	}
 }
 
-// lost asks the faults whether what is about to go to the hub is lost on the way.
+// lost asks the faults whether what is about to go to the hub for a child is lost on the way.
 func (g *gateway) lost(device string) bool {
+	if device == g.ownID().Name() {
+		return false
+	}
 	_, hit := g.svc.faults.At(fault.Where{Step: fault.EdgeUpstream, Platform: Platform, Endpoint: g.name, Device: device})
 	return hit
 }
