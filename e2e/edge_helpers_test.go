@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	edgeGateway  = "mygateway.contoso.com"
-	leafUser = demoHub + "/demo-leaf/?api-version=2021-04-12"
-	leafSays = "devices/demo-leaf/messages/events/"
+	edgeGateway = "mygateway.contoso.com"
+	leafUser    = demoHub + "/demo-leaf/?api-version=2021-04-12"
+	leafSays    = "devices/demo-leaf/messages/events/"
 )
 
 // later is far in the future, as an se.
