@@ -3,6 +3,7 @@ package mindsphere
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/fakecloud/fakecloud/internal/journal"
@@ -222,7 +223,7 @@ func (s *Service) checkRoom(from sender, p *plan, data node) {
 		{"aspect types", len(s.aspectTypes.Keys(from.Tenant + "/")), len(p.aspects), maxTypes},
 		{"asset types", len(s.assetTypes.Keys(from.Tenant + "/")), len(p.types), maxTypes},
 		{"assets", len(s.assets.Keys(from.Tenant + "/")), len(p.assets), maxAssets},
-		{"mappings", len(s.mappings.Keys(mappingPrefix(from.ClientID))), len(p.mappings), maxMappings},
+		{"mappings", len(s.Mappings(from.ClientID)), len(p.mappings), maxMappings},
 	} {
 		if limit.held+limit.more > limit.max {
 			data.fail("there are %d %s, %d more would be over the limit of %d", limit.held, limit.what, limit.more, limit.max)
@@ -238,13 +239,17 @@ func (s *Service) carryOut(from sender, p *plan) {
 	for id, t := range p.types {
 		s.assetTypes.Put(key(from.Tenant, id), t)
 	}
-	made := s.assetsOf(from)
+	b, _ := s.built.Get(from.ClientID)
+	if b.Made == nil {
+		b.Made = map[string]string{}
+	}
 	ids := map[string]string{}
 	for _, a := range p.assets { // first the ids, as a parent may stand behind its child
-		ids[a.reference] = made[a.reference]
-		if ids[a.reference] == "" {
+		ids[a.reference] = b.Made[a.reference]
+		if _, exists := s.assets.Get(key(from.Tenant, ids[a.reference])); !exists {
 			ids[a.reference] = s.ids.Hex(32)
 		}
+		b.Made[a.reference] = ids[a.reference]
 	}
 	for _, a := range p.assets {
 		parent := a.parentAsset
@@ -259,26 +264,39 @@ func (s *Service) carryOut(from sender, p *plan) {
 	}
 	for _, m := range p.mappings {
 		m.AssetID = ids[m.reference]
-		s.mappings.Put(mappingPrefix(from.ClientID)+m.DataPointID+"\x00"+m.AssetID+"\x00"+m.Aspect+"\x00"+m.Variable, m.Mapping)
+		b.add(m.Mapping)
 	}
+	s.built.Put(from.ClientID, b)
 }
 
-// assetsOf returns the ids of the assets that an agent's models have made, by reference.
-func (s *Service) assetsOf(from sender) map[string]string {
-	made := map[string]string{}
-	for _, a := range s.assets.List(from.Tenant + "/") {
-		if a.Agent == from.ClientID {
-			made[a.Reference] = a.AssetID
-		}
-	}
-	return made
+// built is what an agent's models have made, in one row: messages of time series read it, however many agents
+// there are.
+type built struct {
+	Made     map[string]string `json:"made"`     // asset ids by reference
+	Mappings []Mapping         `json:"mappings"` // in the order of their making
 }
 
-func mappingPrefix(clientID string) string { return clientID + "\x00" }
+func (b built) clone() built {
+	b.Made, b.Mappings = maps.Clone(b.Made), slices.Clone(b.Mappings)
+	return b
+}
+
+// add puts a mapping, or replaces the one with its data point and target.
+func (b *built) add(m Mapping) {
+	i := slices.IndexFunc(b.Mappings, func(old Mapping) bool {
+		return old.DataPointID == m.DataPointID && old.AssetID == m.AssetID && old.Aspect == m.Aspect && old.Variable == m.Variable
+	})
+	if i < 0 {
+		b.Mappings = append(b.Mappings, m)
+		return
+	}
+	b.Mappings[i] = m
+}
 
 // Mappings returns the mappings of an agent.
 func (s *Service) Mappings(clientID string) []Mapping {
-	return s.mappings.List(mappingPrefix(clientID))
+	b, _ := s.built.Get(clientID)
+	return b.Mappings
 }
 
 // AspectTypes returns the aspect types of a tenant, ordered by id.

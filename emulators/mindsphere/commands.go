@@ -37,6 +37,8 @@ type Job struct {
 	Data      json.RawMessage `json:"data"`      // an object of at most 4 kB
 	CreatedAt time.Time       `json:"createdAt"`
 	Status    string          `json:"status"`
+	// Commands are the ids of its commands, in the order of ClientIDs.
+	Commands []string `json:"commands"`
 }
 
 // JobCommand is the command of a job to one agent.
@@ -52,7 +54,7 @@ type JobCommand struct {
 }
 
 func (j Job) clone() Job {
-	j.ClientIDs, j.Data = slices.Clone(j.ClientIDs), slices.Clone(j.Data)
+	j.ClientIDs, j.Data, j.Commands = slices.Clone(j.ClientIDs), slices.Clone(j.Data), slices.Clone(j.Commands)
 	return j
 }
 
@@ -91,12 +93,14 @@ func (s *Service) CreateJob(tenant string, j Job) (Job, error) {
 	for _, old := range surplus(s.jobs.List(tenant+"/"), maxJobs) {
 		s.dropJob(old)
 	}
-	s.jobs.Put(key(tenant, j.ID), j)
 	commands := make([]JobCommand, len(j.ClientIDs))
+	j.Commands = make([]string, len(j.ClientIDs))
 	for i, id := range j.ClientIDs {
 		commands[i] = JobCommand{ID: s.ids.Hex(32), JobID: j.ID, Tenant: tenant, ClientID: id, Status: Executing, UpdatedAt: now}
+		j.Commands[i] = commands[i].ID
 		s.commands.Put(commandKey(j.ID, commands[i].ID), commands[i])
 	}
+	s.jobs.Put(key(tenant, j.ID), j)
 	s.admin.Unlock()
 	for _, c := range commands {
 		s.sendCommand(j, c)
@@ -238,7 +242,7 @@ func (s *Service) findCommand(from sender, job, id string) (JobCommand, bool) {
 		c, ok := s.commands.Get(commandKey(job, id))
 		return c, ok && c.ClientID == from.ClientID
 	}
-	for _, c := range s.commands.List(job + "/") {
+	for _, c := range s.Commands(from.Tenant, job) {
 		if c.ClientID == from.ClientID {
 			return c, true
 		}
@@ -249,7 +253,7 @@ func (s *Service) findCommand(from sender, job, id string) (JobCommand, bool) {
 // finishJob sets a job's state from its commands.
 func (s *Service) finishJob(tenant, id string) {
 	status := Executed
-	for _, c := range s.commands.List(id + "/") {
+	for _, c := range s.Commands(tenant, id) {
 		if c.Status == Executing {
 			status = Executing
 		}
@@ -272,10 +276,13 @@ func (s *Service) Job(tenant, id string) (Job, bool) { return s.jobs.Get(key(ten
 
 // Commands returns the commands of a job, ordered by client id.
 func (s *Service) Commands(tenant, job string) []JobCommand {
-	if _, ok := s.Job(tenant, job); !ok {
-		return nil
+	j, _ := s.Job(tenant, job)
+	var commands []JobCommand
+	for _, id := range j.Commands {
+		if c, ok := s.commands.Get(commandKey(job, id)); ok {
+			commands = append(commands, c)
+		}
 	}
-	commands := s.commands.List(job + "/")
 	slices.SortFunc(commands, func(a, b JobCommand) int {
 		return strings.Compare(a.ClientID, b.ClientID)
 	})
@@ -295,8 +302,8 @@ func (s *Service) DeleteJob(tenant, id string) bool {
 
 // dropJob removes a job. The caller holds admin.
 func (s *Service) dropJob(j Job) {
-	for _, c := range s.commands.List(j.ID + "/") {
-		s.commands.Delete(commandKey(j.ID, c.ID))
+	for _, id := range j.Commands {
+		s.commands.Delete(commandKey(j.ID, id))
 	}
 	s.jobs.Delete(key(j.Tenant, j.ID))
 }

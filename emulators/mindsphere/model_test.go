@@ -11,6 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fakecloud/fakecloud/emulators/mindsphere"
+	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/rule"
 	wire "github.com/fakecloud/fakecloud/internal/wire/mindsphere"
 )
 
@@ -168,5 +170,40 @@ func FuzzPublish(f *testing.F) {
 				require.NotEmpty(t, r.Expected)
 			}
 		}
+	})
+}
+
+// Of every value of a message it is known whether it was stored, and what was stored can be read back.
+func FuzzTimeSeries(f *testing.F) {
+	for _, text := range []string{
+		`{"timeseries":[{"timestamp":"2020-08-01T00:15:10.100Z","values":[{"dataPointId":"rpm","value":"1.3","qualityCode":"-1"},{"dataPointId":"speed","value":2}]}]}`,
+		`{"timeseries":[{"timestamp":"2020-08-01T00:15:10.123456Z","values":[{"dataPointId":"rpm","value":true},{"dataPointId":"x","value":"1"},{}]},{"timestamp":1},null]}`,
+		`{"timeseries":[{"timestamp":"9999-12-31T23:59:59Z","values":[{"dataPointId":"rpm","value":"1e999"}]}]}`, `{"timeseries":{}}`, `[]`, ``,
+	} {
+		f.Add([]byte(text))
+	}
+	model, err := os.ReadFile("testdata/model-v4.json")
+	require.NoError(f, err)
+	var fx *fixture
+	var s *mindsphere.Session
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		if s == nil {
+			fx = newFixture(t)
+			s = fx.session(t)
+			require.Nil(t, s.Publish(context.Background(), wire.ModelV4, model).Refusal)
+		}
+		before := fx.journal.Last()
+		out := s.Publish(context.Background(), wire.TimeSeries, payload)
+		require.Empty(t, out.Answers)
+		if out.Refusal != nil {
+			require.Equal(t, rule.ID("MS-23"), out.Refusal.Rule.Row())
+			require.True(t, strings.HasPrefix(out.Refusal.Seen, "$"), "a JSON path: %s", out.Refusal.Seen)
+		}
+		events, _ := fx.journal.Select(journal.Filter{Since: before, Kind: journal.Telemetry})
+		if len(events) == 0 {
+			require.Equal(t, rule.ID("MS-23/json"), out.Refusal.Rule)
+			return
+		}
+		require.Equal(t, out.Refusal == nil, events[0].Properties["lost"] == "0")
 	})
 }

@@ -120,6 +120,7 @@ func (s *Service) DeleteTenant(name string) bool {
 	}
 	for _, a := range s.Agents(name) {
 		s.DeleteAgent(a.ClientID)
+		s.built.Delete(a.ClientID)
 	}
 	s.admin.Lock()
 	defer s.admin.Unlock()
@@ -268,9 +269,10 @@ func (s *Service) DeleteAgent(clientID string) bool {
 	for _, k := range s.models.Keys(modelKey(clientID, "")) {
 		s.models.Delete(k)
 	}
-	for _, k := range s.mappings.Keys(mappingPrefix(clientID)) {
-		s.mappings.Delete(k)
-	}
+	_, _ = s.built.Update(clientID, func(b built) (built, error) { // assets that were made stay, and are found again
+		b.Mappings = nil
+		return b, nil
+	})
 	s.cut(clientID, errDeleted)
 	return true
 }

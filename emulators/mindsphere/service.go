@@ -44,7 +44,7 @@ type Service struct {
 	models      *store.Table[Model]             // by client id and external id
 	aspectTypes *store.Table[AspectType]        // by tenant and id
 	assetTypes  *store.Table[AssetType]         // by tenant and id
-	mappings    *store.Table[Mapping]           // by client id, data point and target
+	built       *store.Table[built]             // by client id
 	jobs        *store.Table[Job]               // by tenant and id
 	commands    *store.Table[JobCommand]        // by job and id
 	issued      *store.Table[IssuedCertificate] // by tenant and id
@@ -77,7 +77,7 @@ func New(c Config) *Service {
 		models:      store.NewTable(c.Store, "mindsphere.models", Model.clone),
 		aspectTypes: store.NewTable(c.Store, "mindsphere.aspectTypes", AspectType.clone),
 		assetTypes:  store.NewTable(c.Store, "mindsphere.assetTypes", AssetType.clone),
-		mappings:    store.NewTable[Mapping](c.Store, "mindsphere.mappings", nil),
+		built:       store.NewTable(c.Store, "mindsphere.built", built.clone),
 		jobs:        store.NewTable(c.Store, "mindsphere.jobs", Job.clone),
 		commands:    store.NewTable(c.Store, "mindsphere.commands", JobCommand.clone),
 		issued:      store.NewTable[IssuedCertificate](c.Store, "mindsphere.issued", nil),

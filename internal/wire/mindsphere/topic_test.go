@@ -158,3 +158,40 @@ func FuzzParseTopic(f *testing.F) {
 		}
 	})
 }
+
+// Whatever properties a hub's message has: a channel is found where one is named, else the nearest is named.
+func FuzzProperties(f *testing.F) {
+	f.Add("amo_v3", "m", "colour", "red")
+	f.Add("mc_v3", "tss", "", "")
+	f.Add("AMO_V4=mi", "", "tc/t/t_a/o/mc_v3/ts", strings.Repeat("x", 1000))
+	f.Fuzz(func(t *testing.T, name1, value1, name2, value2 string) {
+		properties := map[string]string{name1: value1, name2: value2}
+		c, found := mindsphere.FromProperties(properties)
+		if found {
+			app, topic := c.Property()
+			require.Equal(t, topic, properties[app])
+			require.True(t, mindsphere.Known(mindsphere.Outbound, c))
+		}
+		near, value, _ := strings.Cut(mindsphere.NearProperty(properties), "=")
+		require.True(t, mindsphere.Known(mindsphere.Outbound, mindsphere.Channel{App: near, Name: value}))
+		require.LessOrEqual(t, len(mindsphere.ShowProperties(properties)), 1000)
+	})
+}
+
+func TestNearProperty(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		properties map[string]string
+		want       string
+	}{
+		{map[string]string{"amo_v3": "model"}, "amo_v3=m"},
+		{map[string]string{"MC_v3": "TS"}, "mc_v3=ts"},
+		{map[string]string{"colour": "red", "amo_v4": "mip"}, "amo_v4=mi"},
+		{map[string]string{"cmd_v3": "c"}, "cmd_v3=u"},
+		{nil, "amo_v3=m"},
+	} {
+		require.Equal(t, c.want, mindsphere.NearProperty(c.properties))
+	}
+	require.Equal(t, "no property", mindsphere.ShowProperties(nil))
+	require.Equal(t, "a=1 b=2", mindsphere.ShowProperties(map[string]string{"b": "2", "a": "1"}))
+}
