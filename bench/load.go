@@ -101,13 +101,20 @@ func publishPacket(d int) (packet []byte, idAt int) {
 // stream publishes n messages on c with a window in flight and waits for every PUBACK.
 func stream(c net.Conn, d, n int) error {
 	packet, idAt := publishPacket(d)
+	return streamPackets(c, packet, idAt, n)
+}
+
+// streamPackets is stream for any QoS 1 PUBLISH; idAt is where its packet id stands, 0 to leave it.
+func streamPackets(c net.Conn, packet []byte, idAt, n int) error {
 	reader := bufio.NewReader(c)
 	ack := make([]byte, 4)
 	for sent, acked := 0, 0; acked < n; {
 		var burst []byte
 		for sent < n && sent-acked < window {
 			sent++
-			binary.BigEndian.PutUint16(packet[idAt:], uint16(sent%65535+1))
+			if idAt > 0 {
+				binary.BigEndian.PutUint16(packet[idAt:], uint16(sent%65535+1))
+			}
 			burst = append(burst, packet...)
 		}
 		if len(burst) > 0 {

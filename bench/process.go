@@ -22,6 +22,8 @@ type target struct {
 	CA      string // PEM
 	Cert    string // client certificate, PEM
 	Key     string // its key, PEM
+	// DeviceCA and DeviceCAKey issue certificates for agents, PEM.
+	DeviceCA, DeviceCAKey string
 	// ServerCert and ServerKey are what the server presents, PEM, for servers that are not ours.
 	ServerCert, ServerKey string
 	Hub                   string // host in user names; empty for the floors

@@ -70,11 +70,14 @@ func startServer(role string, options ...fakecloud.Option) (target, error) {
 	for i := range devices {
 		world += fmt.Sprintf("{deviceId: bench-%d, authentication: {x509Thumbprint: {primaryThumbprint: %s}}},", i, thumbprint)
 	}
-	if err := cloud.PatchWorld(context.Background(), world+"]}]}"); err != nil {
-		return target{}, err
+	for _, document := range []string{world + "]}]}", mindWorld} {
+		if err := cloud.PatchWorld(context.Background(), document); err != nil {
+			return target{}, err
+		}
 	}
+	ca, caKey := cloud.DemoCA()
 	t := target{Address: cloud.MQTTSAddr(), CA: string(cloud.RootsPEM()), Cert: string(device.CertPEM()),
-		Key: string(device.KeyPEM()), Hub: hubHost, Devices: devices}
+		Key: string(device.KeyPEM()), Hub: hubHost, Devices: devices, DeviceCA: string(ca), DeviceCAKey: string(caKey)}
 	config, err := serverConfig(cloud)
 	if err != nil {
 		return t, err
