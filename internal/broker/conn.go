@@ -159,7 +159,7 @@ func (c *conn) settle() {
 	c.out.stop()
 	if c.device != nil {
 		c.journalEnd(cause)
-		if c.will != nil {
+		if c.will != nil && c.srv.dead() == nil {
 			c.guard(func() { c.device.Will(context.WithoutCancel(c.ctx), *c.will) })
 		}
 		c.guard(func() { c.device.Gone(cause) })
@@ -210,7 +210,7 @@ func (c *conn) Write(b []byte) (int, error) {
 func (c *conn) allow() bool {
 	c.ending.Lock()
 	defer c.ending.Unlock()
-	if c.ended {
+	if c.ended || c.srv.dead() != nil {
 		return false
 	}
 	return c.Conn.SetWriteDeadline(time.Now().Add(c.srv.cfg.WriteTimeout)) == nil

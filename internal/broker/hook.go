@@ -56,6 +56,9 @@ var handled = packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puba
 // OnPacketRead implements mqtt.Hook. packets.ErrRejectPacket makes mochi stop without a packet.
 func (*hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	c := cl.Net.Conn.(*conn)
+	if cause := c.srv.dead(); cause != nil {
+		c.end(cause)
+	}
 	if c.ctx.Err() != nil {
 		return pk, packets.ErrRejectPacket
 	}

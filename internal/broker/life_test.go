@@ -36,6 +36,10 @@ func TestEnds(t *testing.T) {
 		"takeover":     {end: func(f *fixture, _ *brokertest.Conn) { f.online(brokertest.Connect{ClientID: "d"}) }, cause: ErrTakenOver, closed: []rule.ID{"T-3"}},
 		"keep alive":   {end: func(*fixture, *brokertest.Conn) { time.Sleep(15 * second) }, cause: ErrKeepAlive, closed: []rule.ID{"T-4"}},
 		"second hello": {end: func(_ *fixture, c *brokertest.Conn) { c.Send(withWill("d", 10).Bytes()) }, cause: &rule.Refusal{Rule: "T-2"}, closed: []rule.ID{""}},
+		"killed": {end: func(f *fixture, c *brokertest.Conn) {
+			f.srv.Kill(net.ErrClosed)
+			c.Send(brokertest.Publish{Topic: "t", Payload: []byte("late"), QoS: 1, ID: 1}.Bytes())
+		}, cause: net.ErrClosed, noWill: true, closed: []rule.ID{""}},
 		"shutdown":     {end: func(f *fixture, _ *brokertest.Conn) { require.NoError(f, f.srv.Close(f.Context())) }, cause: ErrShutdown, closed: []rule.ID{""}},
 	} {
 		t.Run(name, func(t *testing.T) {

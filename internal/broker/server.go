@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -35,6 +36,8 @@ type Server struct {
 	serial  uint64 // makes the ids that mochi sees
 	closed  bool
 	empty   chan struct{} // closed when closed is set and conns is empty
+
+	killed atomic.Pointer[error]
 }
 
 // session is what a client id is unique in.
@@ -133,9 +136,25 @@ func (s *Server) Connections() int {
 	return s.online
 }
 
+// Kill makes every connection dead at once: nothing that it sends counts any more, its will neither, and
+// nothing is written to it. The sockets close, with cause, in the Close that has to follow.
+func (s *Server) Kill(cause error) { s.killed.CompareAndSwap(nil, &cause) }
+
+// dead returns the cause of Kill, nil for a server that lives.
+func (s *Server) dead() error {
+	if cause := s.killed.Load(); cause != nil {
+		return *cause
+	}
+	return nil
+}
+
 // Close ends every connection, without a packet, and returns when all of them are gone. It waits at
 // most until ctx ends, and never much longer than the write timeout; it may be called again.
 func (s *Server) Close(ctx context.Context) error {
+	cause := s.dead()
+	if cause == nil {
+		cause = ErrShutdown
+	}
 	s.mu.Lock()
 	if !s.closed {
 		s.closed = true
@@ -146,7 +165,7 @@ func (s *Server) Close(ctx context.Context) error {
 	open := s.open()
 	s.mu.Unlock()
 	for _, c := range open {
-		c.end(ErrShutdown)
+		c.end(cause)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.WriteTimeout+closeAlert)
 	defer cancel()

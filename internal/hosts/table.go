@@ -77,6 +77,13 @@ func (t *Table) Drop(platform, endpoint string) {
 	t.state.Store(&state{names: next, match: match})
 }
 
+// Take makes t know what other knows, and nothing else, as one step.
+func (t *Table) Take(other *Table) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.state.Store(other.state.Load())
+}
+
 // index computes the matches of all names. A name that was put goes before a form derived from another.
 func index(names map[owner][]string) (map[string]Match, error) {
 	match := map[string]Match{}

@@ -150,6 +150,13 @@ func (j *Journal) Newest(since uint64, n int) []Event {
 	return events
 }
 
+// Clear forgets every event. Sequence numbers go on.
+func (j *Journal) Clear() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.ring, j.bytes = ring{}, 0
+}
+
 // Continue lets sequence numbers go on after last. It is called before the first event.
 func (j *Journal) Continue(last uint64) {
 	j.mu.Lock()

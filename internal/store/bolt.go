@@ -141,11 +141,9 @@ func (e *boltEngine) unreadable(table, key string, err error) {
 	e.log.Error("a row of the state cannot be read and is left out", "path", e.db.Path(), "table", table, "key", key, "cause", err)
 }
 
-func (e *boltEngine) submit(c change) *batch {
-	return e.group.add(func(b *batch) { b.changes = append(b.changes, c) })
+func (e *boltEngine) submit(c ...change) *batch {
+	return e.group.add(func(b *batch) { b.changes = append(b.changes, c...) })
 }
-
-func (e *boltEngine) settle(b *batch) { e.group.settle(b) }
 
 func (e *boltEngine) commit(b *batch) {
 	if e.down {
@@ -182,6 +180,12 @@ func apply(tx *bbolt.Tx, changes []change) error {
 	for _, c := range changes {
 		if c.kind == clearAll {
 			if err := dropTables(tx); err != nil {
+				return err
+			}
+			continue
+		}
+		if c.kind == drop {
+			if err := tx.DeleteBucket([]byte(tablePrefix + c.table)); err != nil && !errors.Is(err, bolterrors.ErrBucketNotFound) {
 				return err
 			}
 			continue

@@ -10,9 +10,7 @@ type engine interface {
 	// rows hands over what was kept of a table when the engine was opened, once.
 	rows(table string) map[string][]byte
 	// submit queues a change behind those that were submitted before it. It does not block.
-	submit(change) *batch
-	// settle returns when the batch is committed.
-	settle(*batch)
+	submit(...change) *batch
 	// segments opens the files of a log.
 	segments(name string, size int64) (*segments, error)
 	// background runs work on a goroutine that close waits for; stop is closed then.
@@ -35,6 +33,7 @@ type kind byte
 const (
 	put kind = iota
 	remove
+	drop     // every row of a table
 	clearAll // every table's rows
 )
 
@@ -44,6 +43,7 @@ type batch struct {
 	bytes   []byte   // of a log: encoded records
 	first   uint64   // number of the first of them
 	done    chan struct{}
+	by      *group
 }
 
 // group lets writers share a commit. Whoever settles while nothing is being committed commits on its own
@@ -69,11 +69,18 @@ func (g *group) add(change func(*batch)) *batch {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.next == nil {
-		g.next = &batch{done: make(chan struct{}), bytes: g.spare[:0]}
+		g.next = &batch{done: make(chan struct{}), bytes: g.spare[:0], by: g}
 		g.spare = nil
 	}
 	change(g.next)
 	return g.next
+}
+
+// settle returns when b is committed; nil is.
+func (b *batch) settle() {
+	if b != nil {
+		b.by.settle(b)
+	}
 }
 
 // settle returns when b is committed.

@@ -48,6 +48,13 @@ func NewLog[V any](s *Store, spec LogSpec[V]) *Log[V] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.logs = append(s.logs, l)
+	if s.image != nil {
+		if err := l.takeImage(s.image); err != nil {
+			s.errs = append(s.errs, err)
+		}
+		close(l.loaded)
+		return l
+	}
 	older, err := l.open(s)
 	if err != nil {
 		s.errs = append(s.errs, err)
@@ -125,9 +132,7 @@ func (l *Log[V]) loadOlder(older []segment, stop <-chan struct{}) {
 // Append adds values, all of which are committed when it returns, and returns the number of the last.
 func (l *Log[V]) Append(values ...V) uint64 {
 	number, b := l.append(values)
-	if b != nil {
-		l.files.settle(b)
-	}
+	b.settle()
 	return number
 }
 

@@ -154,8 +154,6 @@ func (s *segments) add(number uint64, encode func(dst []byte) []byte) *batch {
 	})
 }
 
-func (s *segments) settle(b *batch) { s.group.settle(b) }
-
 // append writes a batch behind what is there.
 func (s *segments) append(b *batch) {
 	if s.down || len(b.bytes) == 0 {

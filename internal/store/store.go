@@ -18,7 +18,8 @@ type Store struct {
 
 	mu     sync.Mutex
 	tables []anyTable
-	logs   []interface{ Clear() }
+	logs   []anyLog
+	image  *Image // rows and records of tables and logs that are still to come
 	errs   []error
 }
 
@@ -26,7 +27,10 @@ type Store struct {
 type anyTable interface {
 	lock()
 	unlock()
-	empty() // under lock
+	empty()                            // under lock
+	called() string                    //
+	keepWith(engine)                   // under lock
+	encoded() func() map[string][]byte // under lock
 	probe() Probe
 }
 
@@ -57,9 +61,7 @@ func (s *Store) Clear() {
 		t.empty()
 		t.unlock()
 	}
-	if b != nil {
-		s.engine.settle(b)
-	}
+	b.settle()
 	for _, l := range s.logs {
 		l.Clear()
 	}
@@ -80,6 +82,9 @@ const sample = 100
 // restore takes what the engine kept of a table and decodes some of it.
 func restore[V any](s *Store, name string, codec Codec[V]) (rows map[string]V, raw map[string][]byte) {
 	rows = map[string]V{}
+	if s.image != nil {
+		return fromImage(s, name, codec), nil
+	}
 	if s.engine == nil {
 		return rows, nil
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"maps"
 	"sort"
 	"strings"
 	"sync"
@@ -40,20 +41,13 @@ func NewTable[V any](s *Store, name string, clone func(V) V, codec ...Codec[V]) 
 	return t
 }
 
-// submit queues a change for the engine, in the order of the caller's lock.
+// submit queues a change for the engine, in the order of the caller's lock, and returns what to settle without
+// a lock, so that other changes can join the same transaction.
 func (t *Table[V]) submit(key string, v V) *batch {
 	if t.engine == nil {
 		return nil
 	}
 	return t.engine.submit(change{kind: put, table: t.name, key: key, value: t.codec.Encode(nil, v)})
-}
-
-// settle waits until the engine has committed. The caller holds no lock, so that other changes can join
-// the same transaction.
-func (t *Table[V]) settle(b *batch) {
-	if b != nil {
-		t.engine.settle(b)
-	}
 }
 
 // find returns the value under key, decoded where it was not yet. The caller holds mu for writing.
@@ -105,7 +99,7 @@ func (t *Table[V]) Put(key string, v V) {
 	t.set(key, v)
 	b := t.submit(key, v)
 	t.mu.Unlock()
-	t.settle(b)
+	b.settle()
 }
 
 // Create stores v under a key that must be free, else ErrExists.
@@ -119,7 +113,7 @@ func (t *Table[V]) Create(key string, v V) error {
 	t.set(key, v)
 	b := t.submit(key, v)
 	t.mu.Unlock()
-	t.settle(b)
+	b.settle()
 	return nil
 }
 
@@ -128,7 +122,7 @@ func (t *Table[V]) Create(key string, v V) error {
 // the store.
 func (t *Table[V]) Update(key string, change func(V) (V, error)) (V, error) {
 	v, b, err := t.update(key, change)
-	t.settle(b)
+	b.settle()
 	return v, err
 }
 
@@ -167,7 +161,7 @@ func (t *Table[V]) Delete(key string) bool {
 		b = t.engine.submit(change{kind: remove, table: t.name, key: key})
 	}
 	t.mu.Unlock()
-	t.settle(b)
+	b.settle()
 	return ok
 }
 
@@ -225,6 +219,22 @@ func (t *Table[V]) Len() int {
 	return len(t.rows) + len(t.raw)
 }
 
-func (t *Table[V]) lock()   { t.mu.Lock() }
-func (t *Table[V]) unlock() { t.mu.Unlock() }
-func (t *Table[V]) empty()  { t.rows, t.raw = map[string]V{}, nil }
+func (t *Table[V]) lock()             { t.mu.Lock() }
+func (t *Table[V]) unlock()           { t.mu.Unlock() }
+func (t *Table[V]) empty()            { t.rows, t.raw = map[string]V{}, nil }
+func (t *Table[V]) called() string    { return t.name }
+func (t *Table[V]) keepWith(e engine) { t.engine = e }
+
+// encoded returns every row as it is kept. Values are never changed in place, so that a copy of the map
+// will do for whoever encodes after the lock.
+func (t *Table[V]) encoded() func() map[string][]byte {
+	rows, raw, codec := maps.Clone(t.rows), maps.Clone(t.raw), t.codec
+	return func() map[string][]byte {
+		all := make(map[string][]byte, len(rows)+len(raw))
+		for k, v := range rows {
+			all[k] = codec.Encode(nil, v)
+		}
+		maps.Copy(all, raw)
+		return all
+	}
+}
