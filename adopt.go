@@ -39,7 +39,7 @@ func (c *Cloud) adopt(ctx context.Context, e *Event) (a Adoption, seen bool, err
 	}
 	attempt := adopt.Attempt{Rule: e.Rule, Platform: e.Platform, ClientID: hello.ClientID,
 		Username: hello.Username, Certificates: hello.Certificates}
-	w, err := c.exportWorld()
+	w, err := c.gen().exportWorld()
 	if err != nil {
 		return a, true, err
 	}

@@ -111,14 +111,14 @@ func (p platforms) applyDevice(hub string, d world.Device) error {
 	}
 	old, err := p.hub.GetDevice(hub, d.DeviceID)
 	device.DeviceScope, device.ParentScopes = old.DeviceScope, old.ParentScopes // applyParents changes them
-	fresh := p.gaps.takes(err == nil, "device "+d.DeviceID)
+	fresh := p.gaps.takesDevice(err == nil, "device", d.DeviceID)
 	if fresh {
 		if _, err := p.hub.PutDevice(hub, device); err != nil {
 			return err
 		}
 	}
 	for _, m := range d.Modules {
-		if _, err := p.hub.GetModule(hub, d.DeviceID, m.ModuleID); !fresh && !p.gaps.takes(err == nil, "module "+d.DeviceID+"/"+m.ModuleID) {
+		if _, err := p.hub.GetModule(hub, d.DeviceID, m.ModuleID); !fresh && !p.gaps.takesDevice(err == nil, "module", d.DeviceID+"/"+m.ModuleID) {
 			continue
 		}
 		module := iothub.Module{DeviceID: d.DeviceID, ModuleID: m.ModuleID, Authentication: authentication(m.Authentication)}
@@ -174,7 +174,7 @@ func (p platforms) applyDPS(d world.DPS, caPEM func(string) ([]byte, error)) err
 		}
 	}
 	for _, e := range d.Enrollments {
-		if _, exists := p.dps.Enrollment(d.Name, e.RegistrationID); !p.gaps.takes(exists, "enrollment "+e.RegistrationID) {
+		if _, exists := p.dps.Enrollment(d.Name, e.RegistrationID); !p.gaps.takesDevice(exists, "enrollment", e.RegistrationID) {
 			continue
 		}
 		terms, err := p.termsOf(e.Provisioning)

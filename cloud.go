@@ -12,20 +12,12 @@ import (
 	"time"
 
 	"github.com/fakecloud/fakecloud/emulators/dps"
-	dpsarm "github.com/fakecloud/fakecloud/emulators/dps/arm"
-	dpsmqtt "github.com/fakecloud/fakecloud/emulators/dps/mqtt"
 	dpsservice "github.com/fakecloud/fakecloud/emulators/dps/service"
 	"github.com/fakecloud/fakecloud/emulators/edge"
-	edgemqtt "github.com/fakecloud/fakecloud/emulators/edge/mqtt"
 	"github.com/fakecloud/fakecloud/emulators/iotda"
-	iotmqtt "github.com/fakecloud/fakecloud/emulators/iotda/mqtt"
 	"github.com/fakecloud/fakecloud/emulators/iothub"
-	hubmqtt "github.com/fakecloud/fakecloud/emulators/iothub/mqtt"
 	"github.com/fakecloud/fakecloud/emulators/iothub/service"
 	"github.com/fakecloud/fakecloud/emulators/mindsphere"
-	mindmqtt "github.com/fakecloud/fakecloud/emulators/mindsphere/mqtt"
-	mindrest "github.com/fakecloud/fakecloud/emulators/mindsphere/rest"
-	"github.com/fakecloud/fakecloud/internal/broker"
 	"github.com/fakecloud/fakecloud/internal/clock"
 	"github.com/fakecloud/fakecloud/internal/door"
 	"github.com/fakecloud/fakecloud/internal/fault"
@@ -50,20 +42,27 @@ type Cloud struct {
 	hosts   *hosts.Table
 	pki     *pki.Authority
 	edgePKI *pki.Edge
-	state   *store.Store
+	state   *store.Store         // holds the directory; of its own what outlives a reset
 	kept    *store.Table[string] // what the instance remembers of itself
 	starts  uint64               // how often it has started, this time too
+	idSeed  uint64               // what every generation of this life makes its ids from
 	tail    *journalTail         // nil without a data directory
-	out     *outbound.Policy     // every call to somebody else's server
 	targets []outbound.Host      // that worlds have named; guarded by worldMu once listening
-	cores   platforms
-	servers [servers]*broker.Server
+	first   *world.World         // what a reset seeds
 	door    *door.Door
-	https   atomic.Int64 // the first HTTPS port, once it is bound
+	https   atomic.Int64     // the first HTTPS port, once it is bound
+	out     *outbound.Policy // every call to somebody else's server
 
-	worldMu sync.Mutex // serialises changes of the world
-	closing sync.Once
-	closed  error
+	current   atomic.Pointer[generation]
+	worldMu   sync.Mutex // serialises changes of the world, and of generations
+	shut      bool       // Close has begun
+	snapshots snapshots
+
+	retiring sync.WaitGroup // generations that have been succeeded
+	hurry    context.Context
+	hurryUp  context.CancelFunc // what is retiring has to end now
+	closing  sync.Once
+	closed   error
 }
 
 // The platforms' MQTT servers.
@@ -103,6 +102,7 @@ func Open(ctx context.Context, config Config) (*Cloud, error) {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
 	c := &Cloud{config: config, clock: clock.New(), rules: Rules(), hosts: hosts.New()}
+	c.hurry, c.hurryUp = context.WithCancel(context.Background())
 	c.seed = seedOf(config)
 	c.journal = journal.New(c.clock, c.rules, journal.Options{})
 	c.faults = fault.New(c.journal, ids.New(c.seed+1))
@@ -113,27 +113,28 @@ func Open(ctx context.Context, config Config) (*Cloud, error) {
 	if c.out, err = outbound.New(outbound.Config{Allow: config.AllowOutbound}); err != nil {
 		return nil, fmt.Errorf("allow-outbound: %w", err)
 	}
+	c.first = first
 	if err := c.openState(); err != nil { // before all else that writes: it holds the directory's lock
 		return nil, err
 	}
 	if err := c.openPKI(first); err != nil {
 		return nil, errors.Join(err, c.state.Close())
 	}
-	if err := errors.Join(c.state.Err(), c.seedWorld(first)); err != nil {
+	if err := errors.Join(c.state.Err(), c.gen().state.Err(), c.seedWorld(first), c.gen().serve()); err != nil {
 		return nil, errors.Join(err, c.pki.Close(), c.state.Close())
 	}
 	var lastConn uint64
 	if config.DataDir != "" {
 		c.tail, lastConn = openTail(c.journal, c.state)
 	}
-	if err := c.listen(lastConn); err != nil {
+	if err := c.open(lastConn); err != nil {
 		return nil, errors.Join(err, c.pki.Close(), c.state.Close())
 	}
 	if c.tail != nil {
 		c.tail.run(c.door.LastConn)
 	}
 	c.pki.Warm()
-	c.warmEdge()
+	c.gen().warmEdge()
 	return c, nil
 }
 
@@ -161,7 +162,7 @@ func (c *Cloud) openPKI(w *world.World) error {
 }
 
 // newCores makes the platforms' cores on a store.
-func (c *Cloud) newCores(j *journal.Journal, state *store.Store, source *ids.Source) platforms {
+func (c *generation) newCores(j *journal.Journal, state *store.Store, source *ids.Source) platforms {
 	mind := mindsphere.New(mindsphere.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log})
 	hub := iothub.New(iothub.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log, Faults: c.faults,
 		Consumer: hubReader{mind}})
@@ -174,49 +175,12 @@ func (c *Cloud) newCores(j *journal.Journal, state *store.Store, source *ids.Sou
 	return platforms{hub: hub, dps: registrar, mind: mind, iot: iot, edge: gateways}
 }
 
-// listen starts the platforms' servers and opens the door in front of them.
-func (c *Cloud) listen(lastConn uint64) error {
-	base := broker.Config{Journal: c.journal, Clock: c.clock, Log: c.config.Log, Faults: c.faults}
-	registrar := dpsmqtt.New(c.cores.dps)
-	forDPS := base
-	forDPS.Platform, forDPS.Head, forDPS.Levels = dps.Platform, registrar, dpsmqtt.Levels
-	forDPS.MaxPacket, forDPS.Rules, forDPS.Mask = dpsmqtt.MaxPacket, dpsmqtt.BrokerRules, dpsmqtt.Mask
-	dpsBroker, err := broker.New(forDPS)
-	if err != nil {
-		return err
-	}
-	hubBroker, err := broker.New(hubmqtt.Config(c.cores.hub, base))
-	if err != nil {
-		return err
-	}
-	mindBroker, err := broker.New(mindmqtt.Config(c.cores.mind, base))
-	if err != nil {
-		return err
-	}
-	iotBroker, err := broker.New(iotmqtt.Config(c.cores.iot, base))
-	if err != nil {
-		return err
-	}
-	edgeBroker, err := broker.New(edgemqtt.Config(c.cores.edge, base))
-	if err != nil {
-		return err
-	}
-	if err := c.state.Err(); err != nil { // of the heads' tables
-		return err
-	}
-	c.servers = [...]*broker.Server{dpsServer: dpsBroker, hubServer: hubBroker, mindServer: mindBroker, iotServer: iotBroker, edgeServer: edgeBroker}
-	c.cores.edge.Start()
+// open opens the door in front of the platforms.
+func (c *Cloud) open(lastConn uint64) (err error) {
 	c.door, err = door.Open(door.Config{
 		Bind: c.config.Bind, Ports: c.doorPorts(), Hosts: c.hosts, Advertise: c.config.Advertise,
 		Certificates: c.pki, Journal: c.journal, Log: c.config.Log, KeyLog: c.config.KeyLog, LastConn: lastConn,
-		Platforms: []door.Platform{
-			{Name: dps.Platform, Claim: c.claimDPS(registrar), MQTT: dpsBroker, HTTP: c.dpsHTTP(), WebSocket: anyPath},
-			{Name: iothub.Platform, Claim: c.claimHub, MQTT: hubBroker, HTTP: c.hubHTTP(), WebSocket: hubStreams},
-			{Name: hosts.ARM, Claim: claimARM, HTTP: dpsarm.New(c.cores.dps, door.PeerOf, c.config.Log)},
-			{Name: mindsphere.Platform, Claim: c.claimMindSphere, MQTT: mindBroker, HTTP: mindrest.New(c.cores.mind, door.PeerOf, c.config.Log)},
-			c.iotdaPlatform(iotBroker),
-			{Name: edge.Platform, Claim: c.claimEdge, MQTT: edgeBroker, WebSocket: hubStreams, Certificate: c.edgeCertificate},
-		},
+		Platforms: c.atTheDoor(),
 	})
 	if err == nil && len(c.door.Ports().HTTPS) > 0 {
 		c.https.Store(int64(c.door.Ports().HTTPS[0]))
@@ -234,16 +198,19 @@ func (c *Cloud) Close() error {
 		defer cancel()
 		c.door.Stop()
 		var errs []error
-		for _, s := range c.servers {
+		c.worldMu.Lock() // nothing succeeds the generation any more
+		defer c.worldMu.Unlock()
+		c.shut = true
+		for _, s := range c.gen().servers {
 			errs = append(errs, s.Close(ctx))
 		}
+		c.gen().end()
 		errs = append(errs, c.door.Close(ctx))
-		c.cores.iot.Close()
-		c.cores.edge.Close()
+		c.gen().cores.close()
+		c.endRetiring(ctx)
 		if c.tail != nil {
 			c.tail.close()
 		}
-		c.cores.dps.Close()
 		c.out.Close()
 		errs = append(errs, c.state.Close(), c.closePKI(ctx))
 		c.closed = errors.Join(errs...)

@@ -12,7 +12,7 @@ import (
 )
 
 // dpsHTTP serves DPS's HTTPS: the service API, and the device API, which also answers what neither has.
-func (c *Cloud) dpsHTTP() http.Handler {
+func (c *generation) dpsHTTP() http.Handler {
 	devices := dpsrest.New(c.cores.dps, door.PeerOf)
 	back := dpsservice.New(c.cores.dps, door.PeerOf, c.config.Log)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -35,7 +35,7 @@ func anyPath(string) bool { return true }
 // claimDPSHTTP says which instance a request is for: the one whose ID scope the path begins with, else the
 // one of the host name, or where a back end asks by another name the one that its path leads to. A scope that
 // no instance has is left to DPS's own refusal.
-func (c *Cloud) claimDPSHTTP(h *door.Hello) door.Claim {
+func (c *generation) claimDPSHTTP(h *door.Hello) door.Claim {
 	if scope := dpsrest.Scope(h.Path); scope != "" && !dpsservice.Handles(h.Path) {
 		if i, ok := c.cores.dps.InstanceOf(scope); ok {
 			return door.Claim{Endpoint: i.Name, OK: true}

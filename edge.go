@@ -228,6 +228,9 @@ func (p platforms) applyGateway(g world.EdgeGateway, caPEM func(string) ([]byte,
 	}
 	for _, d := range g.Children {
 		_, err := p.hub.GetDevice(hub, d.DeviceID)
+		if p.gaps.leaves(d.DeviceID) {
+			continue
+		}
 		isNew := p.gaps == nil || err != nil
 		d.Parent = "" // set below, once the device is there
 		if err := p.applyDevice(hub, d); err != nil {
@@ -324,7 +327,7 @@ func plain(values map[string]any) (out map[string]any, err error) {
 // applyParents sets the parents that a hub's devices name, once all devices and gateways are there.
 func (p platforms) applyParents(h world.Hub) error {
 	for _, d := range h.Devices {
-		if d.Parent == "" && p.gaps == nil {
+		if d.Parent == "" && p.gaps == nil || p.gaps.leaves(d.DeviceID) {
 			continue
 		}
 		now, err := p.hub.GetDevice(h.HostName(), d.DeviceID)
@@ -342,7 +345,7 @@ func (p platforms) applyParents(h world.Hub) error {
 }
 
 // exportGateways writes the gateways; their children stand among the hubs' devices.
-func (c *Cloud) exportGateways(known map[string]string) ([]world.EdgeGateway, error) {
+func (c *generation) exportGateways(known map[string]string) ([]world.EdgeGateway, error) {
 	var all []world.EdgeGateway
 	for _, g := range c.cores.edge.Gateways() {
 		out := world.EdgeGateway{HostName: g.Name, Aliases: g.Hosts, Hub: g.Hub, DeviceID: g.DeviceID, MaxClients: orNil(g.MaxClients),
@@ -381,7 +384,7 @@ func orNil(n int) *int {
 }
 
 // claimEdge says which gateway a child is for: that of the host name, else the one that has the device.
-func (c *Cloud) claimEdge(h *door.Hello) door.Claim {
+func (c *generation) claimEdge(h *door.Hello) door.Claim {
 	if h.Level == 0 || h.Endpoint == "" && h.Port != door.Edge {
 		return door.Claim{}
 	}
@@ -394,7 +397,7 @@ func (c *Cloud) claimEdge(h *door.Hello) door.Claim {
 }
 
 // edgeCertificate makes what a gateway presents.
-func (c *Cloud) edgeCertificate(hello *tls.ClientHelloInfo, own bool) (*tls.Certificate, error) {
+func (c *generation) edgeCertificate(hello *tls.ClientHelloInfo, own bool) (*tls.Certificate, error) {
 	g, ok := c.cores.edge.Gateway(hello.ServerName)
 	if !ok {
 		all := c.cores.edge.Gateways()
@@ -420,28 +423,30 @@ func (c *Cloud) EdgeRootPEM() ([]byte, error) { return c.edgePKI.Root() }
 
 // SetEdgeUpstream makes the hub reachable for a gateway, given by its host name, or not.
 func (c *Cloud) SetEdgeUpstream(gateway string, up bool) error {
-	return c.cores.edge.SetUpstream(gateway, up)
+	return c.gen().cores.edge.SetUpstream(gateway, up)
 }
 
 // EdgeGateway is what a gateway holds: children, connections, routes, and what waits for the hub.
 type EdgeGateway = edge.Status
 
 // EdgeGateway returns the state of a gateway, given by its host name.
-func (c *Cloud) EdgeGateway(gateway string) (EdgeGateway, error) { return c.cores.edge.Status(gateway) }
+func (c *Cloud) EdgeGateway(gateway string) (EdgeGateway, error) {
+	return c.gen().cores.edge.Status(gateway)
+}
 
 // RefreshEdge makes a gateway read its device scope from the hub, and returns how many children it has.
 func (c *Cloud) RefreshEdge(gateway string) (children int, err error) {
-	return c.cores.edge.Refresh(gateway)
+	return c.gen().cores.edge.Refresh(gateway)
 }
 
 // SetParent makes a device of a hub the child of an edge device, or with an empty parent of none. Gateways
 // hear of it when they next ask the hub.
 func (c *Cloud) SetParent(hub, device, parent string) error {
-	return c.cores.hub.SetParent(hub, device, parent)
+	return c.gen().cores.hub.SetParent(hub, device, parent)
 }
 
 // nameGateways makes the host table know the gateways.
-func (c *Cloud) nameGateways() error {
+func (c *generation) nameGateways() error {
 	for _, g := range c.cores.edge.Gateways() {
 		if err := c.hosts.Put(edge.Platform, g.Name, g.Names()...); err != nil {
 			return err
@@ -450,16 +455,8 @@ func (c *Cloud) nameGateways() error {
 	return nil
 }
 
-// clearGateways removes every gateway.
-func (c *Cloud) clearGateways() {
-	for _, g := range c.cores.edge.Gateways() {
-		c.hosts.Drop(edge.Platform, g.Name)
-		c.cores.edge.DeleteGateway(g.Name)
-	}
-}
-
 // refreshGateways lets every gateway read its scope, for a world that has changed.
-func (c *Cloud) refreshGateways() {
+func (c *generation) refreshGateways() {
 	for _, g := range c.cores.edge.Gateways() {
 		if !g.Down {
 			if _, err := c.cores.edge.Refresh(g.Name); err != nil {
@@ -469,23 +466,9 @@ func (c *Cloud) refreshGateways() {
 	}
 }
 
-func edgeChild(gateway string, e edge.Child) plane.Device {
-	return plane.Device{Platform: edge.Platform, Endpoint: gateway, ID: e.ID, Connected: e.Connected, Conn: e.Conn, State: stateOf(e)}
-}
-
-func (c *Cloud) edgeDevices() []plane.Device {
-	var all []plane.Device
-	for _, g := range c.cores.edge.Gateways() {
-		for _, e := range c.cores.edge.Children(g.Name) {
-			all = append(all, edgeChild(g.Name, e))
-		}
-	}
-	return all
-}
-
 // warmEdge makes the gateways' chain in the background where it is kept, so that the root's file is there
 // for clients to trust and the first of them does not wait.
-func (c *Cloud) warmEdge() {
+func (c *generation) warmEdge() {
 	if c.config.DataDir == "" || c.config.ServerKey == string(pki.ServerECDSA) {
 		return
 	}
@@ -494,9 +477,33 @@ func (c *Cloud) warmEdge() {
 	}
 }
 
-// deleteEdgeChild takes a device from its gateway: it stays in the hub, without a parent. A module is deleted.
-func (r registry) deleteEdgeChild(gateway, id string) error {
-	core := r.cloud.cores
+// edgePart is the Edge gateways: their children. They are the hub's, too.
+type edgePart struct{ g *generation }
+
+var _ part = edgePart{}
+
+func (p edgePart) name() string { return edge.Platform }
+
+func (p edgePart) list() (all []plane.Device) {
+	for _, g := range p.g.cores.edge.Gateways() {
+		for _, e := range p.g.cores.edge.Children(g.Name) {
+			all = append(all, plane.Device{Platform: edge.Platform, Endpoint: g.Name, ID: e.ID, Connected: e.Connected, Conn: e.Conn})
+		}
+	}
+	return all
+}
+
+func (p edgePart) get(gateway, id string) (plane.Device, error) {
+	e, ok := p.g.cores.edge.Child(gateway, id)
+	if !ok {
+		return plane.Device{}, plane.ErrNoDevice
+	}
+	return plane.Device{Platform: edge.Platform, Endpoint: gateway, ID: e.ID, Connected: e.Connected, Conn: e.Conn, State: stateOf(e)}, nil
+}
+
+// remove implements part: a device stays in the hub, without a parent; a module is deleted.
+func (p edgePart) remove(gateway, id string) error {
+	core := p.g.cores
 	g, ok := core.edge.Gateway(gateway)
 	if _, known := core.edge.Child(gateway, id); !ok || !known {
 		return plane.ErrNoDevice
@@ -512,4 +519,21 @@ func (r registry) deleteEdgeChild(gateway, id string) error {
 		_, err = core.edge.Refresh(g.Name)
 	}
 	return noDevice(err)
+}
+
+func (p edgePart) disconnect(gateway, id string) {
+	disconnectFrom(p.g.servers[edgeServer], gateway, id)
+}
+
+// expire implements part. A gateway judges tokens when they are presented.
+func (p edgePart) expire(string, string) error { return plane.ErrNothingToExpire }
+
+// forget implements part: the hub forgets the children, and the gateway hears of it when it asks.
+func (p edgePart) forget(match func(string) bool) int {
+	for _, d := range p.list() {
+		if match(d.ID) {
+			p.disconnect(d.Endpoint, d.ID)
+		}
+	}
+	return 0
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // exportWorld writes what the cores hold as a world that, applied to empty cores, gives the same.
-func (c *Cloud) exportWorld() (*world.World, error) {
+func (c *generation) exportWorld() (*world.World, error) {
 	w := &world.World{Base: "none"}
 	known, err := c.exportCAs(w)
 	if err != nil {
@@ -46,7 +46,7 @@ func (c *Cloud) exportWorld() (*world.World, error) {
 
 // exportCAs lists the device CAs of the data directory but for demo-ca, which every instance has, and
 // returns the name of each by its certificate.
-func (c *Cloud) exportCAs(w *world.World) (known map[string]string, err error) {
+func (c *generation) exportCAs(w *world.World) (known map[string]string, err error) {
 	cas, err := c.pki.CAs()
 	if err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func exportCA(known map[string]string, name string, cert *x509.Certificate, veri
 	return out
 }
 
-func (c *Cloud) exportHub(h iothub.Hub, known map[string]string) (world.Hub, error) {
+func (c *generation) exportHub(h iothub.Hub, known map[string]string) (world.Hub, error) {
 	out := world.Hub{Name: h.Name, DisableDeviceSAS: trueOrNil(h.DisableDeviceSAS), DisableModuleSAS: trueOrNil(h.DisableModuleSAS)}
 	if out.HostName() != h.Host {
 		out.Host = h.Host
@@ -119,7 +119,7 @@ func exportAuthentication(a iothub.Authentication) *world.Authentication {
 	return out
 }
 
-func (c *Cloud) exportDPS(i dps.Instance, known map[string]string) (world.DPS, error) {
+func (c *generation) exportDPS(i dps.Instance, known map[string]string) (world.DPS, error) {
 	out := world.DPS{Name: i.Name, IDScope: i.IDScope, AllocationPolicy: string(i.AllocationPolicy), LinkedHubs: i.LinkedHubs, Rounds: i.Rounds,
 		PollLimit: trueOrNil(i.PollLimit)}
 	if i.RetryAfter != 0 {

@@ -28,7 +28,7 @@ type MethodResult = iothub.MethodResult
 // connected and subscribed. It may have 64 KiB and lives for an hour unless it says otherwise.
 func (c *Cloud) SendC2D(hub, device string, m C2D) error {
 	id, module, _ := strings.Cut(device, "/")
-	_, err := c.cores.hub.SendC2D(hub, id, module, m)
+	_, err := c.gen().cores.hub.SendC2D(hub, id, module, m)
 	return err
 }
 
@@ -37,7 +37,10 @@ func (c *Cloud) SendC2D(hub, device string, m C2D) error {
 // (5 to 300 s; less is taken as 5 s), both by the timers reading; ctx ends the call earlier.
 func (c *Cloud) InvokeMethod(ctx context.Context, hub, device, name string, payload json.RawMessage, timeout time.Duration) (MethodResult, error) {
 	id, module, _ := strings.Cut(device, "/")
-	return c.cores.hub.InvokeMethod(ctx, hub, id, module, iothub.MethodCall{
+	g := c.gen()
+	ctx, done := g.within(ctx)
+	defer done()
+	return g.cores.hub.InvokeMethod(ctx, hub, id, module, iothub.MethodCall{
 		Name: name, Payload: payload, ConnectTimeout: timeout, ResponseTimeout: max(timeout, 5*time.Second),
 	})
 }
@@ -52,7 +55,7 @@ func (c *Cloud) PatchDesired(hub, device string, patch json.RawMessage) (version
 		return 0, fmt.Errorf("desired properties are %.40s, expected a JSON object", patch)
 	}
 	id, module, _ := strings.Cut(device, "/")
-	t, err := c.cores.hub.ChangeTwin(hub, id, module, iothub.TwinPatch{Desired: values}, "")
+	t, err := c.gen().cores.hub.ChangeTwin(hub, id, module, iothub.TwinPatch{Desired: values}, "")
 	return t.Desired.Version, err
 }
 
@@ -60,7 +63,7 @@ func (c *Cloud) PatchDesired(hub, device string, patch json.RawMessage) (version
 // properties with their $metadata and $version.
 func (c *Cloud) Twin(hub, device string) (json.RawMessage, error) {
 	id, module, _ := strings.Cut(device, "/")
-	document, err := c.cores.hub.TwinDocument(hub, id, module)
+	document, err := c.gen().cores.hub.TwinDocument(hub, id, module)
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ var _ plane.Hubs = backEnd{}
 
 // hub finds a hub by its name or host name.
 func (b backEnd) hub(name string) (iothub.Hub, error) {
-	core := b.cloud.cores.hub
+	core := b.cloud.gen().cores.hub
 	if h, err := core.GetHub(name); err == nil {
 		return h, nil
 	}
@@ -40,9 +40,9 @@ func (b backEnd) identity(hub, device string) (h iothub.Hub, id, module string, 
 	}
 	id, module, isModule := strings.Cut(device, "/")
 	if isModule {
-		_, err = b.cloud.cores.hub.GetModule(h.Host, id, module)
+		_, err = b.cloud.gen().cores.hub.GetModule(h.Host, id, module)
 	} else {
-		_, err = b.cloud.cores.hub.GetDevice(h.Host, id)
+		_, err = b.cloud.gen().cores.hub.GetDevice(h.Host, id)
 	}
 	return h, id, module, backEndError(err)
 }
@@ -91,7 +91,7 @@ func (b backEnd) SendC2D(hub, device string, m plane.C2D) (plane.Queued, error) 
 		out.Properties = append(out.Properties, p)
 	}
 	slices.SortFunc(out.Properties, func(a, b C2DProperty) int { return strings.Compare(a.Name, b.Name) })
-	queued, err := b.cloud.cores.hub.SendC2D(h.Host, id, module, out)
+	queued, err := b.cloud.gen().cores.hub.SendC2D(h.Host, id, module, out)
 	if err != nil {
 		return plane.Queued{}, backEndError(err)
 	}
@@ -109,7 +109,7 @@ func (b backEnd) PurgeC2D(hub, device string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return b.cloud.cores.hub.PurgeC2D(h.Host, id, module)
+	return b.cloud.gen().cores.hub.PurgeC2D(h.Host, id, module)
 }
 
 // Invoke implements plane.Hubs.
@@ -121,7 +121,10 @@ func (b backEnd) Invoke(ctx context.Context, hub, device string, call plane.Meth
 	if len(call.Payload) == 0 {
 		call.Payload = json.RawMessage("null") // the SDKs' devices read a method's payload as JSON
 	}
-	result, err := b.cloud.cores.hub.InvokeMethod(ctx, h.Host, id, module, iothub.MethodCall{Name: call.Name, Payload: call.Payload,
+	g := b.cloud.gen()
+	ctx, done := g.within(ctx)
+	defer done()
+	result, err := g.cores.hub.InvokeMethod(ctx, h.Host, id, module, iothub.MethodCall{Name: call.Name, Payload: call.Payload,
 		ConnectTimeout: time.Duration(call.ConnectTimeout) * time.Second, ResponseTimeout: time.Duration(call.ResponseTimeout) * time.Second})
 	if err != nil {
 		return plane.MethodResult{}, backEndError(err)
@@ -138,7 +141,7 @@ func (b backEnd) Twin(hub, device string) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	document, err := b.cloud.cores.hub.TwinDocument(h.Host, id, module)
+	document, err := b.cloud.gen().cores.hub.TwinDocument(h.Host, id, module)
 	if err != nil {
 		return nil, backEndError(err)
 	}
@@ -158,10 +161,10 @@ func (b backEnd) ChangeTwin(hub, device string, change plane.TwinChange, replace
 	if change.Tags == nil && desired == nil {
 		return nil, fmt.Errorf(`%w: nothing to change: tags, or properties with desired in it`, plane.ErrArgument)
 	}
-	if _, err := b.cloud.cores.hub.ChangeTwin(h.Host, id, module, iothub.TwinPatch{Tags: change.Tags, Desired: desired, Replace: replace}, ""); err != nil {
+	if _, err := b.cloud.gen().cores.hub.ChangeTwin(h.Host, id, module, iothub.TwinPatch{Tags: change.Tags, Desired: desired, Replace: replace}, ""); err != nil {
 		return nil, backEndError(err)
 	}
-	b.cloud.cores.hub.ApplyConfigurations(h.Host, id)
+	b.cloud.gen().cores.hub.ApplyConfigurations(h.Host, id)
 	return b.Twin(h.Host, device)
 }
 
@@ -171,7 +174,7 @@ func (b backEnd) Telemetry(hub, device string, since uint64, limit int) ([]plane
 	if err != nil {
 		return nil, 0, err
 	}
-	found, next := b.cloud.cores.hub.Telemetry(h.Host, device, since, limit)
+	found, next := b.cloud.gen().cores.hub.Telemetry(h.Host, device, since, limit)
 	messages := make([]plane.HubMessage, len(found))
 	for i, m := range found {
 		shown := plane.HubMessage{Seq: m.Seq, Device: m.DeviceID, Enqueued: m.EnqueuedAt, System: m.System, Properties: m.Properties}
@@ -199,7 +202,7 @@ func (b backEnd) Files(hub, device string) ([]plane.HubFile, error) {
 		prefix = device + "/"
 	}
 	files := []plane.HubFile{}
-	for _, blob := range b.cloud.cores.hub.Blobs(h.Host, iothub.UploadContainer, prefix) {
+	for _, blob := range b.cloud.gen().cores.hub.Blobs(h.Host, iothub.UploadContainer, prefix) {
 		files = append(files, hubFile(blob))
 	}
 	return files, nil
@@ -215,7 +218,7 @@ func (b backEnd) File(hub, name string) (plane.HubFile, []byte, error) {
 	if err != nil {
 		return plane.HubFile{}, nil, err
 	}
-	blob, err := b.cloud.cores.hub.GetBlob(h.Host, iothub.UploadContainer, name)
+	blob, err := b.cloud.gen().cores.hub.GetBlob(h.Host, iothub.UploadContainer, name)
 	if err != nil {
 		return plane.HubFile{}, nil, plane.ErrNoFile
 	}

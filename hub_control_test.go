@@ -17,7 +17,7 @@ func TestHubFiles(t *testing.T) {
 	hubs := cloud.Plane().Hubs
 	const hub = "fakecloud-hub.azure-devices.net"
 	for _, name := range []string{"demo-sas/logs/a.txt", "demo-sas-2/b.txt"} {
-		_, refused := cloud.cores.hub.PutBlob(iothub.Blob{Hub: hub, Container: iothub.UploadContainer, Name: name,
+		_, refused := cloud.gen().cores.hub.PutBlob(iothub.Blob{Hub: hub, Container: iothub.UploadContainer, Name: name,
 			ContentType: "text/plain", Body: []byte(name)}, false, "")
 		require.Nil(t, refused)
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // hubHTTP serves IoT Hub's HTTPS: the service API, and the device API, which also answers what neither has.
-func (c *Cloud) hubHTTP() http.Handler {
+func (c *generation) hubHTTP() http.Handler {
 	devices := hubrest.New(c.cores.hub, door.PeerOf)
 	back := service.New(c.cores.hub, door.PeerOf, c.config.Log)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -27,7 +27,7 @@ func hubStreams(path string) bool { return path == hubrest.WebSocketPath }
 
 // claimHubHTTP says which hub a request is for: the one of the host name, else the one that the path leads
 // to. A vendor's name that no hub has is left to the hub's own refusal.
-func (c *Cloud) claimHubHTTP(h *door.Hello) door.Claim {
+func (c *generation) claimHubHTTP(h *door.Hello) door.Claim {
 	switch {
 	case h.Endpoint != "":
 		return door.Claim{Endpoint: h.Endpoint, OK: true}

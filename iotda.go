@@ -69,7 +69,7 @@ func (p platforms) applyIoTDARecords(instance string, w world.IoTDAInstance, caP
 		}
 	}
 	for _, d := range w.Devices {
-		if old, err := p.iot.Device(instance, d.DeviceID); p.gaps.takes(err == nil, "device "+d.DeviceID) {
+		if old, err := p.iot.Device(instance, d.DeviceID); p.gaps.takesDevice(err == nil, "device", d.DeviceID) {
 			if err := p.applyIoTDADevice(instance, d, old); err != nil {
 				return fmt.Errorf("devices[%s]: %w", d.DeviceID, err)
 			}

@@ -11,7 +11,7 @@ import (
 )
 
 // iotdaPlatform is IoTDA behind the door: MQTT with and without TLS and over WebSocket, and HTTPS.
-func (c *Cloud) iotdaPlatform(mqtt *broker.Server) door.Platform {
+func (c *generation) iotdaPlatform(mqtt *broker.Server) door.Platform {
 	api := iotrest.New(iotrest.Config{Service: c.cores.iot, Clock: c.clock, Journal: c.journal, Log: c.config.Log,
 		Peer: door.PeerOf})
 	return door.Platform{Name: iotda.Platform, Claim: c.claimIoTDA, MQTT: mqtt, HTTP: api, WebSocket: iotdaStreams, Plain: true}
@@ -25,7 +25,7 @@ func iotdaStreams(path string) bool { return path == iotmqtt.WebSocketPath }
 
 // claimIoTDA says which instance a client is for: the one of the host name, else the one that has its
 // device. The names that all instances of a region share leave that open too.
-func (c *Cloud) claimIoTDA(h *door.Hello) door.Claim {
+func (c *generation) claimIoTDA(h *door.Hello) door.Claim {
 	named := c.hosts.Lookup(h.Name).Platform == hosts.IoTDA
 	switch {
 	case h.Endpoint != "" && named:
@@ -38,7 +38,7 @@ func (c *Cloud) claimIoTDA(h *door.Hello) door.Claim {
 }
 
 // nameIoTDA makes the host table know the instances.
-func (c *Cloud) nameIoTDA() error {
+func (c *generation) nameIoTDA() error {
 	for _, i := range c.cores.iot.Instances() {
 		if err := c.hosts.Put(iotda.Platform, i.Name, i.Hosts()...); err != nil {
 			return err
@@ -47,40 +47,63 @@ func (c *Cloud) nameIoTDA() error {
 	return nil
 }
 
-// clearIoTDA removes every instance with its records.
-func (c *Cloud) clearIoTDA() {
-	for _, i := range c.cores.iot.Instances() {
-		c.hosts.Drop(iotda.Platform, i.Name)
-		c.cores.iot.DeleteInstance(i.Name)
-	}
-}
+// iotPart is IoTDA: devices by device id.
+type iotPart struct{ g *generation }
 
-// iotdaDevices are the devices of all instances, as the control plane shows them.
-func (c *Cloud) iotdaDevices() []plane.Device {
-	var all []plane.Device
-	for _, i := range c.cores.iot.Instances() {
-		for _, d := range c.cores.iot.Devices(i.Name) {
-			all = append(all, c.iotdaDevice(i.Name, d))
+var _ part = iotPart{}
+
+func (p iotPart) name() string { return iotda.Platform }
+
+func (p iotPart) list() (all []plane.Device) {
+	for _, i := range p.g.cores.iot.Instances() {
+		for _, d := range p.g.cores.iot.Devices(i.Name) {
+			all = append(all, p.device(i.Name, d))
 		}
 	}
 	return all
 }
 
-// iotdaDevice shows a device with its shadow and the messages that wait for it, without secrets.
-func (c *Cloud) iotdaDevice(instance string, d iotda.Device) plane.Device {
-	conn, connected := c.cores.iot.Connection(instance, d.DeviceID)
-	state := stateOf(d.Masked())
-	state["State"] = d.State()
-	if shadow, err := c.cores.iot.Shadow(instance, d.DeviceID); err == nil {
-		state["Shadow"] = shadow
+func (p iotPart) device(instance string, d iotda.Device) plane.Device {
+	conn, connected := p.g.cores.iot.Connection(instance, d.DeviceID)
+	return plane.Device{Platform: iotda.Platform, Endpoint: instance, ID: d.DeviceID, Connected: connected, Conn: conn}
+}
+
+// get implements part: the state holds the shadow and how many messages wait.
+func (p iotPart) get(endpoint, id string) (plane.Device, error) {
+	iot := p.g.cores.iot
+	d, err := iot.Device(endpoint, id)
+	if err != nil {
+		return plane.Device{}, plane.ErrNoDevice
+	}
+	found := p.device(endpoint, d)
+	found.State = stateOf(d.Masked())
+	found.State["State"] = d.State()
+	if shadow, err := iot.Shadow(endpoint, id); err == nil {
+		found.State["Shadow"] = shadow
 	}
 	waiting := 0
-	messages, _ := c.cores.iot.Messages(instance, d.DeviceID) // none of a device that is gone
+	messages, _ := iot.Messages(endpoint, id) // none of a device that is gone
 	for _, m := range messages {
 		if m.Status == iotda.Pending {
 			waiting++
 		}
 	}
-	state["PendingMessages"] = waiting
-	return plane.Device{Platform: iotda.Platform, Endpoint: instance, ID: d.DeviceID, Connected: connected, Conn: conn, State: state}
+	found.State["PendingMessages"] = waiting
+	return found, nil
 }
+
+func (p iotPart) remove(endpoint, id string) error {
+	if p.g.cores.iot.DeleteDevice(endpoint, id) != nil {
+		return plane.ErrNoDevice
+	}
+	return nil
+}
+
+func (p iotPart) disconnect(endpoint, id string) {
+	p.g.cores.iot.Disconnect(endpoint, id)
+}
+
+// expire implements part. IoTDA judges the stamp of a password at the CONNECT only.
+func (p iotPart) expire(string, string) error { return plane.ErrNothingToExpire }
+
+func (p iotPart) forget(match func(string) bool) int { return forgetOf(p, match) }

@@ -12,7 +12,7 @@ import (
 )
 
 // exportIoTDA writes the IoTDA instances with what applications have registered in them.
-func (c *Cloud) exportIoTDA(known map[string]string) ([]world.IoTDAInstance, error) {
+func (c *generation) exportIoTDA(known map[string]string) ([]world.IoTDAInstance, error) {
 	var all []world.IoTDAInstance
 	for _, i := range c.cores.iot.Instances() {
 		out := world.IoTDAInstance{Name: i.Name, Region: i.Region, ProjectID: i.ProjectID, StampTolerance: i.StampTolerance,
@@ -42,7 +42,7 @@ func (c *Cloud) exportIoTDA(known map[string]string) ([]world.IoTDAInstance, err
 	return all, nil
 }
 
-func (c *Cloud) exportIoTDARecords(out *world.IoTDAInstance, instance string, known map[string]string) error {
+func (c *generation) exportIoTDARecords(out *world.IoTDAInstance, instance string, known map[string]string) error {
 	core := c.cores.iot
 	for _, t := range core.Templates(instance) {
 		text, err := json.Marshal(t.Body)

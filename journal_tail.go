@@ -38,9 +38,12 @@ type journalTail struct {
 	connections func() uint64
 	events      *store.Log[Event]
 	marks       *store.Table[journalMark]
-	written     uint64
 	stop        chan struct{}
-	ended       sync.WaitGroup
+
+	mu       sync.Mutex // orders what is written and forgotten
+	written  uint64
+	restored bool // the earlier events are in the journal, or not wanted any more
+	ended    sync.WaitGroup
 }
 
 // openTail lets the journal go on where an earlier life has ended, and returns the number of its last
@@ -68,7 +71,12 @@ func (t *journalTail) run(connections func() uint64) {
 	t.connections = connections
 	t.ended.Go(func() {
 		past, _ := t.events.Read(0, nil, 0)
-		t.journal.Restore(past)
+		t.mu.Lock()
+		if !t.restored {
+			t.journal.Restore(past)
+			t.restored = true
+		}
+		t.mu.Unlock()
 		tick := time.NewTicker(tailInterval)
 		defer tick.Stop()
 		for {
@@ -83,6 +91,8 @@ func (t *journalTail) run(connections func() uint64) {
 }
 
 func (t *journalTail) write(closed bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	fresh := t.journal.Newest(t.written, tailBurst)
 	if len(fresh) > 0 {
 		t.written = fresh[len(fresh)-1].Seq
@@ -91,6 +101,15 @@ func (t *journalTail) write(closed bool) {
 	if closed || len(fresh) > 0 {
 		t.marks.Put(theMark, journalMark{Seq: t.written, Conn: t.connections(), Closed: closed})
 	}
+}
+
+// forget empties the journal, and what earlier lives have left of it.
+func (t *journalTail) forget() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.restored = true
+	t.journal.Clear()
+	t.events.Clear()
 }
 
 // close keeps the last events. The connections have ended before.

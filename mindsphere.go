@@ -7,7 +7,6 @@ import (
 	mindrest "github.com/fakecloud/fakecloud/emulators/mindsphere/rest"
 	"github.com/fakecloud/fakecloud/internal/door"
 	"github.com/fakecloud/fakecloud/internal/pki"
-	"github.com/fakecloud/fakecloud/internal/plane"
 	"github.com/fakecloud/fakecloud/internal/world"
 )
 
@@ -42,7 +41,7 @@ func (p platforms) applyTenant(t world.Tenant, caPEM func(string) ([]byte, error
 }
 
 // exportTenants writes the MindSphere tenants with their CAs.
-func (c *Cloud) exportTenants(known map[string]string) ([]world.Tenant, error) {
+func (c *generation) exportTenants(known map[string]string) ([]world.Tenant, error) {
 	var all []world.Tenant
 	for _, t := range c.cores.mind.Tenants() {
 		out := world.Tenant{Name: t.Name, Region: string(t.Region), Host: t.Host, Hub: t.Hub, IDScope: t.IDScope, EventTypes: t.EventTypes, RateLimits: trueOrNil(t.RateLimits)}
@@ -62,7 +61,7 @@ func (c *Cloud) exportTenants(known map[string]string) ([]world.Tenant, error) {
 	return all, nil
 }
 
-func (c *Cloud) claimMindSphere(h *door.Hello) door.Claim {
+func (c *generation) claimMindSphere(h *door.Hello) door.Claim {
 	if h.Level == 0 { // HTTP
 		return door.Claim{OK: mindrest.Handles(h.Path)}
 	}
@@ -82,27 +81,11 @@ func tenantHosts(t mindsphere.Tenant) []string {
 }
 
 // nameTenants makes the host table know the tenants.
-func (c *Cloud) nameTenants() error {
+func (c *generation) nameTenants() error {
 	for _, t := range c.cores.mind.Tenants() {
 		if err := c.hosts.Put(mindsphere.Platform, t.Name, tenantHosts(t)...); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// clearTenants removes every tenant with its agents.
-func (c *Cloud) clearTenants() {
-	for _, t := range c.cores.mind.Tenants() {
-		c.hosts.Drop(mindsphere.Platform, t.Name)
-		c.cores.mind.DeleteTenant(t.Name)
-	}
-}
-
-func agentDevice(c *Cloud, a mindsphere.Agent) plane.Device {
-	conn, connected := c.cores.mind.Connection(a.ClientID)
-	if t, ok := c.cores.mind.Tenant(a.Tenant); ok && t.Region == mindsphere.EU2 {
-		conn, connected = c.cores.hub.Connection(t.Hub, a.ClientID)
-	}
-	return plane.Device{Platform: mindsphere.Platform, Endpoint: a.Tenant, ID: a.ClientID, Connected: connected, Conn: conn, State: stateOf(a)}
 }

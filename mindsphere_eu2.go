@@ -96,7 +96,7 @@ func (e enroller) Enroll(t mindsphere.Tenant, cas []mindsphere.CA) error {
 
 // deleteAgent forgets an agent, in region eu2 with its device and its registration, and reports whether there
 // was one.
-func (c *Cloud) deleteAgent(endpoint, id string) bool {
+func (c *generation) deleteAgent(endpoint, id string) bool {
 	a, ok := c.cores.mind.Agent(id)
 	if !ok || a.Tenant != endpoint {
 		return false

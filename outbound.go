@@ -48,6 +48,12 @@ func (c *Cloud) nameOutbound(w *world.World) {
 	}
 }
 
+// forgetTargets takes back what nameOutbound has let.
+func (c *Cloud) forgetTargets() {
+	c.targets = nil
+	c.kept.Delete(keptTargets)
+}
+
 // nameTarget adds the host of an address. What is none is refused when it is called.
 func (c *Cloud) nameTarget(address string) {
 	u, err := url.Parse(address)

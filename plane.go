@@ -24,12 +24,12 @@ func (c *Cloud) Plane() *plane.Plane {
 	}
 	return &plane.Plane{
 		Version: c.config.Version, Seed: c.seed, DataDir: c.config.DataDir, Journal: c.journal, Rules: c.rules,
-		Clock: c.clock, Faults: c.faults, PKI: c.pki, Devices: registry{c}, Hubs: backEnd{c}, Registrars: registrarControl{c}, World: worldControl{c}, Ports: ports,
-		Addresses: append([]string{"localhost", "127.0.0.1"}, c.config.Advertise...), Endpoints: c.endpoints, Adopt: c.Adopt,
+		Clock: c.clock, Faults: c.faults, PKI: c.pki, Devices: registry{c}, Hubs: backEnd{c}, Registrars: registrarControl{c}, World: worldControl{c}, Life: lifeControl{c}, Ports: ports,
+		Addresses: append([]string{"localhost", "127.0.0.1"}, c.config.Advertise...), Endpoints: func() []plane.Endpoint { return c.gen().endpoints() }, Adopt: c.Adopt,
 	}
 }
 
-func (c *Cloud) endpoints() []plane.Endpoint {
+func (c *generation) endpoints() []plane.Endpoint {
 	var all []plane.Endpoint
 	for _, i := range c.cores.dps.Instances() {
 		all = append(all, plane.Endpoint{Platform: dps.Platform, Name: i.Name, Hosts: append([]string{i.Name + dpsSuffix}, globalDPS...),

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/fakecloud/fakecloud/emulators/iothub"
-	"github.com/fakecloud/fakecloud/internal/ids"
 	"github.com/fakecloud/fakecloud/internal/store"
 	"github.com/fakecloud/fakecloud/internal/world"
 )
@@ -42,7 +41,10 @@ func (c *Cloud) openState() error {
 	c.keepStarts()
 	// Ids that an earlier life has given out must not come again.
 	const lives = 1_000_003
-	c.cores = c.newCores(c.journal, c.state, ids.New(c.seed+before*lives))
+	c.idSeed = c.seed + before*lives
+	g := c.newGeneration(c.state.Part())
+	g.hosts = c.hosts
+	c.current.Store(g)
 	return nil
 }
 
@@ -51,13 +53,13 @@ func (c *Cloud) keepStarts() { c.kept.Put(keptStarts, strconv.FormatUint(c.start
 // seedWorld puts the first world into an empty store. A store that was filled before wins over the world:
 // where that has changed since, only what the store lacks is added, and one line says so.
 func (c *Cloud) seedWorld(w *world.World) error {
-	if err := c.makeCAs(w); err != nil {
+	if _, err := c.makeCAs(w); err != nil {
 		return fmt.Errorf("world: %w", err)
 	}
 	before, again := c.kept.Get(keptWorld)
 	now := worldHash(w)
 	if before != now {
-		p := c.cores
+		p := c.gen().cores
 		p.gaps = &gaps{}
 		if err := p.apply(w, c.caPEM); err != nil {
 			return fmt.Errorf("world: %w", err)
@@ -67,10 +69,9 @@ func (c *Cloud) seedWorld(w *world.World) error {
 				"data", c.config.DataDir, "added", p.gaps.String())
 		}
 		c.kept.Put(keptWorld, now)
-		c.keepStarts() // after a reset
 	}
 	c.nameOutbound(w)
-	return c.nameHosts()
+	return c.gen().nameHosts()
 }
 
 // worldHash stands for what a world says of the platforms.
@@ -82,7 +83,11 @@ func worldHash(w *world.World) string {
 }
 
 // gaps are what a world names and the cores lack.
-type gaps struct{ filled []string }
+type gaps struct {
+	filled []string
+	// only, where set, lets nothing but devices of these ids be put.
+	only func(id string) bool
+}
 
 // takes reports whether the world's word on a thing is to be put into the cores: always without gaps,
 // else if it does not exist.
@@ -90,10 +95,22 @@ func (g *gaps) takes(exists bool, what string) bool {
 	if g == nil {
 		return true
 	}
-	if !exists {
-		g.filled = append(g.filled, what)
+	if g.only != nil || exists {
+		return false
 	}
-	return !exists
+	g.filled = append(g.filled, what)
+	return true
+}
+
+// leaves reports whether a device is to be left alone.
+func (g *gaps) leaves(id string) bool { return g != nil && g.only != nil && !g.only(id) }
+
+// takesDevice is takes for what belongs to one device: an identity, an enrollment of its own.
+func (g *gaps) takesDevice(exists bool, what, id string) bool {
+	if g == nil || g.only == nil {
+		return g.takes(exists, what+" "+id)
+	}
+	return !exists && g.only(id)
 }
 
 // String names the first few.

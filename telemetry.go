@@ -9,5 +9,5 @@ type Message = iothub.Message
 // at most limit of them (0 is no limit), and the number to continue after. An empty device takes all
 // devices; an unknown hub has none.
 func (c *Cloud) Telemetry(hub, device string, since uint64, limit int) (messages []Message, next uint64) {
-	return c.cores.hub.Telemetry(hub, device, since, limit)
+	return c.gen().cores.hub.Telemetry(hub, device, since, limit)
 }

@@ -91,7 +91,7 @@ func (a allocator) Holds(hub, deviceID string) bool {
 	return err == nil
 }
 
-func (c *Cloud) claimDPS(head *dpsmqtt.Head) func(*door.Hello) door.Claim {
+func (c *generation) claimDPS(head *dpsmqtt.Head) func(*door.Hello) door.Claim {
 	return func(h *door.Hello) door.Claim {
 		if h.Level == 0 {
 			return c.claimDPSHTTP(h)
@@ -104,7 +104,7 @@ func (c *Cloud) claimDPS(head *dpsmqtt.Head) func(*door.Hello) door.Claim {
 	}
 }
 
-func (c *Cloud) claimHub(h *door.Hello) door.Claim {
+func (c *generation) claimHub(h *door.Hello) door.Claim {
 	if h.Level == 0 {
 		return c.claimHubHTTP(h)
 	}
@@ -119,7 +119,7 @@ const dpsSuffix = ".azure-devices-provisioning.net"
 var globalDPS = []string{"global.azure-devices-provisioning.net", "global.azure-devices-provisioning.cn"}
 
 // nameHosts makes the host table know every instance.
-func (c *Cloud) nameHosts() error {
+func (c *generation) nameHosts() error {
 	if err := c.hosts.Put(hosts.ARM, dpsarm.Host, dpsarm.Host); err != nil {
 		return err
 	}

@@ -14,22 +14,22 @@ func TestAssignAgainKeepsTheDevice(t *testing.T) {
 	t.Parallel()
 	hub, id := "fakecloud-hub.azure-devices.net", "dev-1"
 	c := Start(t)
-	a := allocator{c.cores.hub, c.cores.mind}
+	a := allocator{c.gen().cores.hub, c.gen().cores.mind}
 	first := dps.Assignment{Hub: hub, DeviceID: id, Auth: dps.Auth{PrimaryKey: "MDEyMzQ1Njc4OWFiY2RlZg==", SecondaryKey: "MDEyMzQ1Njc4OWFiY2RlZg=="},
 		InitialTwin: []byte(`{"tags":{"hall":3}}`)}
 	require.NoError(t, a.Assign(t.Context(), first))
-	d, err := c.cores.hub.GetDevice(hub, id)
+	d, err := c.gen().cores.hub.GetDevice(hub, id)
 	require.NoError(t, err)
 	d.Status, d.StatusReason = iothub.Disabled, "stolen"
 	d.DeviceScope, d.ParentScopes = "ms-azure-iot-edge://gateway-1", []string{"ms-azure-iot-edge://gateway-1"}
-	_, err = c.cores.hub.PutDevice(hub, d)
+	_, err = c.gen().cores.hub.PutDevice(hub, d)
 	require.NoError(t, err)
 
 	again := first
 	again.InitialTwin, again.Auth = nil, dps.Auth{SHA1: "0123456789ABCDEF0123456789ABCDEF01234567",
 		SHA256: "0123456789ABCDEF0123456789ABCDEF0123456789ABCDEF0123456789ABCDEF"}
 	require.NoError(t, a.Assign(t.Context(), again))
-	got, err := c.cores.hub.GetDevice(hub, id)
+	got, err := c.gen().cores.hub.GetDevice(hub, id)
 	require.NoError(t, err)
 	require.Equal(t, iothub.AuthSelfSigned, got.Authentication.Type)
 	require.Equal(t, again.Auth.SHA256, got.Authentication.Thumbprint.Primary)

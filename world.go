@@ -2,11 +2,11 @@ package fakecloud
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
-	"github.com/fakecloud/fakecloud/emulators/dps"
-	"github.com/fakecloud/fakecloud/emulators/iothub"
+	"github.com/fakecloud/fakecloud/internal/clock"
 	"github.com/fakecloud/fakecloud/internal/ids"
 	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/pki"
@@ -14,13 +14,13 @@ import (
 	"github.com/fakecloud/fakecloud/internal/world"
 )
 
-// makeCAs makes or imports the CAs that the world names.
-func (c *Cloud) makeCAs(w *world.World) error {
+// makeCAs makes or imports the CAs that the world names and the data directory lacks, and returns the names
+// of those that it has made.
+func (c *Cloud) makeCAs(w *world.World) (made []string, err error) {
 	for _, ca := range w.PKI.CAs {
 		if _, err := c.pki.CA(ca.Name); err == nil {
 			continue // the data directory's own wins
 		}
-		var err error
 		if ca.PEM == "" {
 			_, err = c.pki.CreateCA(pki.CARequest{Name: ca.Name, CommonName: ca.CommonName})
 		} else {
@@ -31,10 +31,20 @@ func (c *Cloud) makeCAs(w *world.World) error {
 			_, err = c.pki.ImportCA(ca.Name, []byte(ca.PEM), key)
 		}
 		if err != nil {
-			return fmt.Errorf("pki.cas[%s]: %w", ca.Name, err)
+			return made, fmt.Errorf("pki.cas[%s]: %w", ca.Name, err)
+		}
+		made = append(made, ca.Name)
+	}
+	return made, nil
+}
+
+// removeCAs takes back what makeCAs has made.
+func (c *Cloud) removeCAs(names []string) {
+	for _, name := range names {
+		if err := c.pki.RemoveCA(name); err != nil {
+			c.config.Log.Warn("a device CA that is not wanted after all stays", "name", name, "cause", err)
 		}
 	}
-	return nil
 }
 
 // caPEM returns the certificate of a device CA.
@@ -57,7 +67,7 @@ type worldControl struct{ cloud *Cloud }
 
 // Current implements plane.World.
 func (wc worldControl) Current() ([]byte, error) {
-	w, err := wc.cloud.exportWorld()
+	w, err := wc.cloud.gen().exportWorld()
 	if err != nil {
 		return nil, err
 	}
@@ -74,19 +84,23 @@ func (wc worldControl) Replace(_ context.Context, document []byte) error {
 	return wc.change("replaced", document, true)
 }
 
-// change parses and validates a document against the running world, rehearses it on cores of its own, so
-// that an error leaves the running ones untouched, and then applies it.
-func (wc worldControl) change(verb string, document []byte, replace bool) error {
+// change parses and validates a document against the running world and applies it as a whole: a patch is
+// rehearsed on cores of its own first, so that an error leaves the running ones untouched, and a
+// replacement makes a generation of its own.
+func (wc worldControl) change(verb string, document []byte, replace bool) (err error) {
 	c := wc.cloud
 	c.worldMu.Lock()
 	defer c.worldMu.Unlock()
+	if c.shut {
+		return errClosed
+	}
 	patch, err := world.Parse("the document", document)
 	if err != nil {
 		return err
 	}
 	base, change := &world.World{}, patch
 	if !replace {
-		if base, err = c.exportWorld(); err != nil {
+		if base, err = c.gen().exportWorld(); err != nil {
 			return err
 		}
 	}
@@ -97,51 +111,57 @@ func (wc worldControl) change(verb string, document []byte, replace bool) error 
 	if !replace {
 		change = restrict(whole, patch)
 	}
-	if err := c.makeCAs(change); err != nil {
+	made, err := c.makeCAs(change)
+	defer func() {
+		if err != nil {
+			c.removeCAs(made)
+		}
+	}()
+	if err != nil {
 		return err
+	}
+	if replace {
+		return c.replaceWith(whole)
 	}
 	if err := c.rehearse(whole); err != nil {
 		return err
 	}
-	if replace {
-		c.clear()
-	} else if err := c.cores.keepPlaces(change); err != nil {
+	if err := c.gen().cores.keepPlaces(change); err != nil {
 		return err
 	}
-	if err := c.cores.apply(change, c.caPEM); err != nil {
+	if err := c.gen().cores.apply(change, c.caPEM); err != nil {
 		return err
 	}
-	if err := c.nameHosts(); err != nil {
+	if err := c.gen().nameHosts(); err != nil {
 		return err
 	}
 	c.nameOutbound(patch)
-	c.refreshGateways()
+	c.gen().refreshGateways()
 	c.journal.Append(journal.Event{Kind: journal.World, Detail: "the world was " + verb})
+	return nil
+}
+
+var errReplaced = errors.New("the world was replaced")
+
+func (c *Cloud) replaceWith(w *world.World) error {
+	next, err := c.seeded(w)
+	if err != nil {
+		return err
+	}
+	c.succeed(next, errReplaced)
+	c.targets = nil
+	c.nameOutbound(w)
+	c.journal.Append(journal.Event{Kind: journal.World, Detail: errReplaced.Error()})
 	return nil
 }
 
 // rehearse applies w to cores that nobody sees.
 func (c *Cloud) rehearse(w *world.World) error {
-	cores := c.newCores(journal.New(c.clock, c.rules, journal.Options{}), store.New(), ids.New(c.seed))
-	defer cores.iot.Close()
+	scratch := &generation{Cloud: c, clock: clock.NewScope(c.clock)}
+	defer scratch.clock.Close()
+	cores := scratch.newCores(journal.New(c.clock, c.rules, journal.Options{}), store.New(), ids.New(c.seed))
+	defer cores.close()
 	return cores.apply(w, c.caPEM)
-}
-
-// clear removes every instance with its connections.
-func (c *Cloud) clear() {
-	c.clearGateways()
-	for _, h := range c.cores.hub.Hubs() {
-		c.hosts.Drop(iothub.Platform, h.Host)
-		if err := c.cores.hub.DeleteHub(h.Host); err != nil {
-			c.config.Log.Warn("hub not removed", "endpoint", h.Host, "cause", err)
-		}
-	}
-	c.clearTenants()
-	c.clearIoTDA()
-	for _, i := range c.cores.dps.Instances() {
-		c.hosts.Drop(dps.Platform, i.Name)
-		c.cores.dps.DeleteInstance(i.Name)
-	}
 }
 
 // restrict returns the parts of whole that patch names, in their merged form: applying them leaves the

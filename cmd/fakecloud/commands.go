@@ -19,6 +19,8 @@ func (a *app) commands() []*cobra.Command {
 		a.hubCommand(),
 		a.clockCommand(),
 		a.faultCommand(),
+		a.resetCommand(),
+		a.snapshotCommand(),
 		a.addCommand(),
 		a.adoptCommand(),
 		a.worldCommand(),

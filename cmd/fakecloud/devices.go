@@ -26,6 +26,7 @@ func (a *app) devicesCommand() *cobra.Command {
 		Example: `  fakecloud devices
   fakecloud devices dev-01
   fakecloud devices disconnect dev-01 --platform iothub
+  fakecloud devices expire dev-01
   fakecloud devices delete 'job42-*'`,
 		Args: positional(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -55,6 +56,7 @@ func (a *app) devicesCommand() *cobra.Command {
 	}
 	cmd.AddCommand(
 		act("delete", "Remove identities and end their connections", "DELETE", "", "deleted"),
+		act("expire", "Do to devices' connections what the end of their token does", "POST", "/expire", "expired"),
 		act("disconnect", "End devices' connections without a packet", "POST", "/disconnect", "disconnected"),
 	)
 	return cmd
@@ -149,6 +151,8 @@ func (a *app) actOnDevices(ctx context.Context, f *deviceFlags, id, method, suff
 		err := a.adminJSON(ctx, method, devicePath(d)+suffix, nil, nil)
 		if gone := (*adminError)(nil); errors.As(err, &gone) && gone.Status == http.StatusNotFound {
 			continue // it went with another one: a module with its device
+		} else if gone != nil && gone.Status == http.StatusConflict && len(list) > 1 {
+			continue // among several, those that have nothing to expire are left alone
 		}
 		if err != nil {
 			return fmt.Errorf("%s %s %s: %w", d.Platform, d.Endpoint, d.ID, err)

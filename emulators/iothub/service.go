@@ -80,6 +80,8 @@ type Service struct {
 	mu    sync.Mutex
 	order int // of the last hub put
 	live  map[string]*Session
+	// related are the live sessions of a device and its modules, by hub and device id.
+	related map[string][]*Session
 }
 
 // New returns a service with the hubs that its store holds.
@@ -98,7 +100,7 @@ func New(c Config) *Service {
 		telemetry: store.NewLog(c.Store, telemetryLog(c)),
 		feedback: store.NewLog(c.Store, store.LogSpec[Feedback]{Name: "iothub.feedback", Count: maxFeedbackCount, Bytes: maxFeedbackBytes,
 			Cost: (*Feedback).cost, Number: func(f *Feedback, n uint64) { f.Seq = n }, Codec: keptFeedback()}),
-		live:  map[string]*Session{},
+		live: map[string]*Session{}, related: map[string][]*Session{},
 		side:  newServiceSide(c.Store),
 		files: newFiles(c.Store),
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -61,6 +62,7 @@ func (s *Service) Open(id Identity, o Origin, d Downlink) *Session {
 	s.mu.Lock()
 	old := s.live[k]
 	s.live[k] = c
+	s.relate(c, old)
 	s.mu.Unlock()
 	if old != nil {
 		old.cut(refusal("HUB-21/takeover", "another connection of "+id.Name()+" took over", "", "one connection per identity"))
@@ -91,6 +93,7 @@ func (c *Session) Close() {
 	current := s.live[c.key()] == c
 	if current {
 		delete(s.live, c.key())
+		s.relate(nil, c)
 	}
 	s.mu.Unlock()
 	c.unlockC2D()
@@ -123,13 +126,32 @@ func (c *Session) armExpiry() {
 	if left > farAway {
 		return
 	}
-	t := c.svc.clock.AfterFunc(left+grace, func() {
-		c.cut(refusal("HUB-24/expired", "the connection's token has run out",
-			"se "+stamp(c.id.Expires), fmt.Sprintf("a new connection with a new token within %s after se", grace)))
-	})
+	t := c.svc.clock.AfterFunc(left+grace, func() { c.cut(c.expired()) })
 	c.svc.mu.Lock()
 	c.expiry = t
 	c.svc.mu.Unlock()
+}
+
+func (c *Session) expired() *rule.Refusal {
+	return refusal("HUB-24/expired", "the connection's token has run out",
+		"se "+stamp(c.id.Expires), fmt.Sprintf("a new connection with a new token within %s after se", c.id.Switches.grace()))
+}
+
+// Expire does now what the end of its token does to the connection of a device (and of its modules) or of
+// one module, given as device/module. It returns how many connections it closed: those that came with a
+// certificate have no end.
+func (s *Service) Expire(hub, id string) (closed int) {
+	h, err := s.GetHub(hub)
+	if err != nil {
+		return 0
+	}
+	for _, c := range s.sessions(h.Host, id) {
+		if !c.id.Expires.IsZero() {
+			c.cut(c.expired())
+			closed++
+		}
+	}
+	return closed
 }
 
 func (c *Session) stopExpiry() {
@@ -193,19 +215,43 @@ var errDisconnected = errors.New("disconnected by the tester")
 
 // cut closes the live connections of a device with its modules, or of one module.
 func (s *Service) cut(hub, id string, cause error) int {
-	device, module := split(id)
-	var found []*Session
-	s.mu.Lock()
-	for _, c := range s.live {
-		if c.id.Hub == hub && c.id.DeviceID == device && (module == "" || c.id.ModuleID == module) {
-			found = append(found, c)
-		}
-	}
-	s.mu.Unlock()
+	found := s.sessions(hub, id)
 	for _, c := range found {
 		c.cut(cause)
 	}
 	return len(found)
+}
+
+// sessions returns the live ones of a device with its modules, or of one module.
+func (s *Service) sessions(hub, id string) (found []*Session) {
+	device, module := split(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.related[key(hub, device)] {
+		if module == "" || c.id.ModuleID == module {
+			found = append(found, c)
+		}
+	}
+	return found
+}
+
+// relate puts a session in the place of another one of the same device; either may be nil. The caller
+// holds mu.
+func (s *Service) relate(c, old *Session) {
+	of := c
+	if of == nil {
+		of = old
+	}
+	k := key(of.id.Hub, of.id.DeviceID)
+	list := slices.DeleteFunc(s.related[k], func(o *Session) bool { return o == old })
+	if c != nil {
+		list = append(list, c)
+	}
+	if len(list) == 0 {
+		delete(s.related, k)
+		return
+	}
+	s.related[k] = list
 }
 
 // Reset closes every connection and forgets all telemetry; the store is emptied by its owner.

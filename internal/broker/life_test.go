@@ -40,7 +40,7 @@ func TestEnds(t *testing.T) {
 			f.srv.Kill(net.ErrClosed)
 			c.Send(brokertest.Publish{Topic: "t", Payload: []byte("late"), QoS: 1, ID: 1}.Bytes())
 		}, cause: net.ErrClosed, noWill: true, closed: []rule.ID{""}},
-		"shutdown":     {end: func(f *fixture, _ *brokertest.Conn) { require.NoError(f, f.srv.Close(f.Context())) }, cause: ErrShutdown, closed: []rule.ID{""}},
+		"shutdown": {end: func(f *fixture, _ *brokertest.Conn) { require.NoError(f, f.srv.Close(f.Context())) }, cause: ErrShutdown, closed: []rule.ID{""}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, f *fixture) {

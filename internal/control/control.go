@@ -55,6 +55,7 @@ func New(p *plane.Plane, opt Options) http.Handler {
 	a.rules()
 	a.world()
 	a.adopt()
+	a.life()
 	a.clock()
 	a.faults()
 	a.mux.HandleFunc("/", a.unknown)

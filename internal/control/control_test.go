@@ -76,6 +76,77 @@ func (d *devices) Disconnect(platform, endpoint, id string) error {
 	return nil
 }
 
+func (d *devices) Expire(platform, endpoint, id string) error {
+	if err := d.Disconnect(platform, endpoint, id); err != nil {
+		return err
+	}
+	if id != "dev-01" {
+		return plane.ErrNothingToExpire
+	}
+	return nil
+}
+
+// life is a plane.Life that keeps files and what it was asked for.
+type life struct {
+	mu    sync.Mutex
+	files map[string][]byte
+	calls []string
+}
+
+func (l *life) note(call string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.calls = append(l.calls, call)
+}
+
+func (l *life) Reset(glob string) (int, error) {
+	l.note("reset " + glob)
+	return len(glob), nil
+}
+
+func (l *life) Snapshots() ([]plane.Snapshot, error) {
+	return []plane.Snapshot{{Name: "one", Bytes: 3}}, nil
+}
+
+func (l *life) TakeSnapshot(name string) (plane.Snapshot, error) {
+	if name == "-" {
+		return plane.Snapshot{}, plane.ErrSnapshot
+	}
+	l.note("take " + name)
+	return plane.Snapshot{Name: name}, nil
+}
+
+func (l *life) RestoreSnapshot(name string) error {
+	if _, err := l.SnapshotFile(name); err != nil {
+		return err
+	}
+	l.note("restore " + name)
+	return nil
+}
+
+func (l *life) SnapshotFile(name string) ([]byte, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if file, ok := l.files[name]; ok {
+		return file, nil
+	}
+	return nil, plane.ErrNoSnapshot
+}
+
+func (l *life) PutSnapshotFile(name string, file []byte) (plane.Snapshot, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.files[name] = file
+	return plane.Snapshot{Name: name, Bytes: len(file)}, nil
+}
+
+func (l *life) DeleteSnapshot(name string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.files, name)
+	return nil
+}
+
 // world is a plane.World that keeps the last document.
 type world struct{ document, patched, replaced []byte }
 
@@ -126,7 +197,7 @@ func newPlane(t *testing.T) (*plane.Plane, *devices, *world) {
 	w := &world{document: []byte("azure:\n  hubs:\n  - name: fakecloud-hub\n")}
 	return &plane.Plane{
 		Version: "v1.2.3", Seed: 7, DataDir: "data", Journal: j, Faults: fault.New(j, ids.New(7)), Rules: rules, Clock: c,
-		PKI: authority, Devices: d, World: w, Ports: plane.Ports{MQTTS: 8883, Admin: 8484}, Addresses: []string{"127.0.0.1"},
+		PKI: authority, Devices: d, World: w, Life: &life{files: map[string][]byte{}}, Ports: plane.Ports{MQTTS: 8883, Admin: 8484}, Addresses: []string{"127.0.0.1"},
 		Endpoints: func() []plane.Endpoint {
 			return []plane.Endpoint{{Platform: "dps", Name: "fakecloud-dps", Hosts: []string{"global.azure-devices-provisioning.net"},
 				Facts: map[string]string{"idScope": "0ne00FAKE01"}}}

@@ -45,7 +45,7 @@ func (a *api) devices() {
 	}
 	huma.Register(a.huma, one(http.MethodGet, "device", "One identity with its connection and state"), a.getDevice)
 	huma.Register(a.huma, one(http.MethodDelete, "delete-device", "Removes an identity and ends its connection"), a.deleteDevice)
-	huma.Register(a.huma, one(http.MethodPost, "device-action", "…/disconnect ends the device's connection without a packet"), a.actOnDevice)
+	huma.Register(a.huma, one(http.MethodPost, "device-action", "…/disconnect ends the device's connection without a packet, …/expire as the end of its token does"), a.actOnDevice)
 }
 
 func (a *api) listDevices(_ context.Context, in *devicesInput) (*devicesOutput, error) {
@@ -87,17 +87,23 @@ func (a *api) deleteDevice(_ context.Context, in *deviceInput) (*struct{}, error
 }
 
 func (a *api) actOnDevice(_ context.Context, in *deviceInput) (*struct{}, error) {
-	id, ok := strings.CutSuffix(in.ID, "/disconnect")
-	if !ok {
-		return nil, refuse(http.StatusNotFound, "a device has one action: POST …/disconnect")
+	for suffix, act := range map[string]func(platform, endpoint, id string) error{
+		"/disconnect": a.plane.Devices.Disconnect, "/expire": a.plane.Devices.Expire,
+	} {
+		if id, ok := strings.CutSuffix(in.ID, suffix); ok {
+			if err := act(in.Platform, in.Endpoint, id); err != nil {
+				return nil, a.deviceProblem(err, id)
+			}
+			return nil, nil
+		}
 	}
-	if err := a.plane.Devices.Disconnect(in.Platform, in.Endpoint, id); err != nil {
-		return nil, a.deviceProblem(err, id)
-	}
-	return nil, nil
+	return nil, refuse(http.StatusNotFound, "a device has two actions: POST …/disconnect and POST …/expire")
 }
 
 func (a *api) deviceProblem(err error, id string) error {
+	if errors.Is(err, plane.ErrNothingToExpire) {
+		return refuse(http.StatusConflict, err.Error()+": only tokens end, and only those of live connections")
+	}
 	if !errors.Is(err, plane.ErrNoDevice) {
 		a.log.Error("device call failed", "cause", err)
 		return refuse(http.StatusInternalServerError, "the platform could not do that; the instance's log says why")

@@ -21,6 +21,7 @@ import (
 const (
 	bodyLimit  = 1 << 20
 	worldLimit = 8 << 20
+	fileLimit  = 256 << 20 // of a snapshot
 )
 
 // guard lets only those requests through that a browser's page of another origin cannot have caused, that
@@ -150,8 +151,8 @@ func (a *api) checkToken(w http.ResponseWriter, r *http.Request) *problem {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return refuse(http.StatusForbidden, "the viewer token only reads; use the token given by --admin-token")
 	}
-	if r.URL.Path == "/api/v1/world" {
-		return refuse(http.StatusForbidden, "the world holds keys, which the viewer token does not show; use the token given by --admin-token")
+	if r.URL.Path == "/api/v1/world" || strings.HasPrefix(r.URL.Path, snapshotsPath+"/") {
+		return refuse(http.StatusForbidden, "worlds and snapshots hold keys, which the viewer token does not show; use the token given by --admin-token")
 	}
 	return nil
 }
@@ -171,11 +172,15 @@ func checkBody(_ http.ResponseWriter, r *http.Request) *problem {
 	media, _, err := mime.ParseMediaType(kind)
 	isJSON := media == "application/json" || strings.HasSuffix(media, "+json")
 	isYAML := r.URL.Path == "/api/v1/world" && (media == "application/yaml" || media == "application/x-yaml" || media == "text/yaml")
-	if err != nil || (!isJSON && !isYAML) {
+	isFile := r.Method == http.MethodPut && strings.HasPrefix(r.URL.Path, snapshotsPath+"/") && (media == "application/gzip" || media == "application/octet-stream")
+	if err != nil || (!isJSON && !isYAML && !isFile) {
 		return refuse(http.StatusUnsupportedMediaType, "the body has to be JSON; copy: "+lineToCopy(r))
 	}
 	limit := int64(bodyLimit)
-	if r.URL.Path == "/api/v1/world" {
+	switch {
+	case isFile:
+		limit = fileLimit
+	case r.URL.Path == "/api/v1/world":
 		limit = worldLimit
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, limit))

@@ -29,11 +29,13 @@ func (a *api) world() {
 		return a.getWorld(accepts(in.Accept, "application/json"))
 	})
 	put := call(http.MethodPut, "/api/v1/world", "replace-world", "Makes the world what the document says; all or nothing")
+	put.MaxBodyBytes = worldLimit
 	put.Errors = append(put.Errors, http.StatusUnprocessableEntity)
 	huma.Register(a.huma, put, func(ctx context.Context, in *worldInput) (*struct{}, error) {
 		return nil, a.changeWorld(ctx, in, a.plane.World.Replace)
 	})
 	patch := call(http.MethodPatch, "/api/v1/world", "patch-world", "Adds or replaces what the document names, by id, and leaves the rest; all or nothing")
+	patch.MaxBodyBytes = worldLimit
 	patch.Errors = append(patch.Errors, http.StatusUnprocessableEntity)
 	huma.Register(a.huma, patch, func(ctx context.Context, in *worldInput) (*struct{}, error) {
 		return nil, a.changeWorld(ctx, in, a.plane.World.Patch)

@@ -44,6 +44,14 @@ func (c CA) Chain() []*x509.Certificate {
 	return append([]*x509.Certificate{c.Certificate}, c.Issuers...)
 }
 
+// KeyPEM returns the private key, unencrypted; nil when it is not there.
+func (c CA) KeyPEM() ([]byte, error) {
+	if c.key == nil {
+		return nil, nil
+	}
+	return encodeKey(c.key)
+}
+
 // PEM returns the certificate with those above it, as its file has them.
 func (c CA) PEM() []byte { return encodeCertificates(c.Chain()...) }
 
@@ -213,6 +221,17 @@ func (d *DeviceCAs) taken(name string, err error) error {
 		return badRequest("%s is there already: choose another name, or move it away", d.files.where(name))
 	}
 	return err
+}
+
+// RemoveCA takes a device CA away, the certificate first: what is left of a CA without it is not seen.
+func (d *DeviceCAs) RemoveCA(name string) error {
+	if err := checkCAName(name); err != nil {
+		return err
+	}
+	if name == DemoCA {
+		return badRequest("device CA %q belongs to every instance", name)
+	}
+	return errors.Join(d.files.remove(name+certSuffix), d.files.remove(name+keySuffix))
 }
 
 // CA returns a device CA; ErrNoCA when the data directory has none of that name.

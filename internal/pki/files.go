@@ -23,6 +23,8 @@ type vault interface {
 	reader
 	// create writes a file that does not exist yet; fs.ErrExist when it does.
 	create(name string, data []byte, secret bool) error
+	// remove takes a file away; one that is not there is no error.
+	remove(name string) error
 	// names lists the files, sorted.
 	names() ([]string, error)
 }
@@ -50,6 +52,13 @@ func (m *memory) create(name string, data []byte, _ bool) error {
 		return fs.ErrExist
 	}
 	m.files[name] = data
+	return nil
+}
+
+func (m *memory) remove(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.files, name)
 	return nil
 }
 
@@ -119,6 +128,14 @@ func readError(path string, err error) error {
 func cause(err error) error {
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		return pathErr.Err
+	}
+	return err
+}
+
+func (f folder) remove(name string) error {
+	err := os.Remove(f.where(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
 	return err
 }

@@ -5,6 +5,7 @@ package plane
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/fakecloud/fakecloud/internal/clock"
 	"github.com/fakecloud/fakecloud/internal/fault"
@@ -28,6 +29,7 @@ type Plane struct {
 	// Registrars are the DPS instances.
 	Registrars Registrars
 	World      World
+	Life       Life
 	Ports      Ports
 	Addresses  []string // names and addresses a client may dial, beside the vendors' names
 	// Adopt makes the world accept the last refused client, of a device or address where these are given.
@@ -83,15 +85,21 @@ type Device struct {
 	State map[string]any `json:"state,omitempty"`
 }
 
-// ErrNoDevice answers calls for an unknown device.
-var ErrNoDevice = errors.New("no such device")
+// Errors of Devices.
+var (
+	// ErrNoDevice answers calls for an unknown device.
+	ErrNoDevice = errors.New("no such device")
+	// ErrNothingToExpire answers where there is no live connection whose credential has an end.
+	ErrNothingToExpire = errors.New("there is no connection whose credential has an end")
+)
 
 // Devices reaches the identities of all platforms.
 type Devices interface {
-	List() []Device
+	List() []Device // without their State
 	Get(platform, endpoint, id string) (Device, error)
 	Delete(platform, endpoint, id string) error
 	Disconnect(platform, endpoint, id string) error
+	Expire(platform, endpoint, id string) error
 }
 
 // World reads and changes the running world (YAML, design 2.5). Changes are all or nothing.
@@ -102,4 +110,36 @@ type World interface {
 	Patch(ctx context.Context, document []byte) error
 	// Replace makes the world what the document says.
 	Replace(ctx context.Context, document []byte) error
+}
+
+// Snapshot describes a snapshot that is kept.
+type Snapshot struct {
+	Name  string    `json:"name"`
+	Bytes int       `json:"bytes"`
+	Made  time.Time `json:"made"`
+}
+
+// Errors of Life.
+var (
+	// ErrNoSnapshot answers for a name that no snapshot has.
+	ErrNoSnapshot = errors.New("no such snapshot")
+	// ErrSnapshot refuses a name or a file; the error says what is wrong with it.
+	ErrSnapshot = errors.New("bad snapshot")
+)
+
+// Life takes an instance back to an earlier state: to its first one, or to a snapshot. A snapshot is one
+// file, which any instance of the same format restores.
+type Life interface {
+	// Reset takes the whole instance back, or where glob is not empty the devices whose id matches.
+	Reset(glob string) (devices int, err error)
+	// Snapshots lists what is kept, by name.
+	Snapshots() ([]Snapshot, error)
+	// TakeSnapshot keeps a snapshot under a name, in place of an earlier one.
+	TakeSnapshot(name string) (Snapshot, error)
+	// RestoreSnapshot makes the instance what it was when the snapshot was taken.
+	RestoreSnapshot(name string) error
+	// SnapshotFile returns the file of a snapshot, PutSnapshotFile keeps one from elsewhere.
+	SnapshotFile(name string) ([]byte, error)
+	PutSnapshotFile(name string, file []byte) (Snapshot, error)
+	DeleteSnapshot(name string) error
 }

@@ -177,7 +177,7 @@ func (t *Table[V]) DeleteAll(keys ...string) {
 		}
 	}
 	t.mu.Unlock()
-	t.settle(b)
+	b.settle()
 }
 
 // List returns copies of the values whose key starts with prefix, ordered by key. What changes meanwhile
