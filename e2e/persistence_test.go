@@ -352,12 +352,14 @@ func (v *victim) verify(t *testing.T) {
 	}
 	v.since = next
 	devices, registrations := map[string]bool{}, map[string]bool{}
-	for _, d := range cloud.Plane().Devices.List() {
+	for _, d := range cloud.Devices() {
 		if d.Platform == "iothub" {
 			devices[d.ID] = true
-		} else if d.State["status"] == "assigned" {
-			registrations[d.ID] = true
+			continue
 		}
+		d, err := cloud.Device(d.Platform, d.Endpoint, d.ID)
+		require.NoError(t, err)
+		registrations[d.ID] = d.State["status"] == "assigned"
 	}
 	for _, id := range v.assigned {
 		require.True(t, registrations[id], "registration %s is gone", id)
