@@ -149,7 +149,7 @@ func (c *Cloud) replaceWith(w *world.World) error {
 		return err
 	}
 	c.succeed(next, errReplaced)
-	c.targets = nil
+	c.forgetTargets()
 	c.nameOutbound(w)
 	c.journal.Append(journal.Event{Kind: journal.World, Detail: errReplaced.Error()})
 	return nil
