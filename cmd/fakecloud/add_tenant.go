@@ -110,11 +110,6 @@ func newIDScope() string { return "0ne" + strings.ToUpper(rand.Text()[:8]) }
 
 // tenantHint prints what to do next, with the vendor's own commands.
 func (a *app) tenantHint(i *instance, t world.Tenant, ca string) {
-	root, ok := i.rootFile()
-	if !ok {
-		root = "AmazonRootCA1.pem"
-	}
-	root = quoteShell(root)
 	client := t.Name + "_pump-7"
 	switch t.Region {
 	case "eu2":
@@ -123,8 +118,17 @@ func (a *app) tenantHint(i *instance, t world.Tenant, ca string) {
 	case "private":
 		fmt.Fprintf(a.out, "\nnext: client id %s, user name _CertificateBearer, an RS256 token (MqttOpcUaAuth of @mindconnect/mindconnect-nodejs) as password, at %s\n", client, t.Host)
 	default:
-		fmt.Fprintf(a.out, "\nnext: a certificate with CN=pump-7 from %s, then twice, as the first connection is dropped:\n"+
-			"  mosquitto_pub --cafile %s --cert pump-7_chain.pem --key pump-7.key -h %s -p %d -i %s -q 1 -t tc/%s/%[5]s/o/agm_v3/t -m '{\"id\":\"1\"}'\n", ca, root, i.host, i.mqtts, client, t.Name)
+		fmt.Fprintf(a.out, "\nnext: a certificate with CN=pump-7 from %s, then twice, as the first connection is dropped:\n  %s\n", ca, i.mosquittoAgent(t.Name))
 	}
 	fmt.Fprintf(a.out, "why not? fakecloud explain %s\n", client)
+}
+
+// mosquittoAgent is a command with which agent pump-7 of a tenant in eu1 asks for a token.
+func (i *instance) mosquittoAgent(tenant string) string {
+	root, ok := i.rootFile()
+	if !ok {
+		root = "AmazonRootCA1.pem"
+	}
+	return fmt.Sprintf("mosquitto_pub --cafile %s --cert pump-7_chain.pem --key pump-7.key -h %s -p %d -i %s_pump-7 -q 1 -t tc/%[4]s/%[4]s_pump-7/o/agm_v3/t -m '{\"id\":\"1\"}'",
+		quoteShell(root), i.host, i.mqtts, tenant)
 }

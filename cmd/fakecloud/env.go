@@ -122,6 +122,12 @@ func (a *app) mosquittoLines(i *instance, f *envFlags) {
 	if device, hub, err := i.keyDevice(hub, f.device); err == nil {
 		fmt.Fprintf(a.out, "# send telemetry to IoT Hub:\n%s\n", i.mosquittoHub(hub, device.DeviceID, device.Authentication, ""))
 	}
+	for _, t := range i.world.MindSphere.Tenants {
+		if t.Region == "" || t.Region == "eu1" {
+			fmt.Fprintf(a.out, "# a MindSphere agent of tenant %s (fakecloud pki device pump-7); run it twice, as the first connection is dropped:\n%s\n", t.Name, i.mosquittoAgent(t.Name))
+			return
+		}
+	}
 }
 
 // warn says on stderr what the printed lines cannot mend.

@@ -51,7 +51,9 @@ func TestEnvOfEveryTarget(t *testing.T) {
 		require.Contains(t, out, part)
 		require.Contains(t, out, "IOTHUB_DEVICE_CONNECTION_STRING=")
 	}
-	out, _, _ := s.command("env", "--for", "github")
+	out, _, _ := s.command("env", "--for", "mosquitto")
+	require.Contains(t, out, "-i demo_pump-7 -q 1 -t tc/demo/demo_pump-7/o/agm_v3/t")
+	out, _, _ = s.command("env", "--for", "github")
 	for line := range strings.Lines(out) {
 		require.Regexp(t, `^[A-Z0-9_]+=.+\n$`, line, "GITHUB_ENV takes NAME=value alone")
 	}
