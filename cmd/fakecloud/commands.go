@@ -27,6 +27,7 @@ func (a *app) commands() []*cobra.Command {
 		a.hostsCommand(),
 		a.envCommand(),
 		a.trustCommand(),
+		a.doctorCommand(),
 		a.healthCommand(),
 		a.versionCommand(),
 	}
