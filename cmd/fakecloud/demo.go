@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fakecloud/fakecloud"
 	"github.com/fakecloud/fakecloud/clientkit/azure"
+	"github.com/fakecloud/fakecloud/clientkit/iotda"
 	"github.com/fakecloud/fakecloud/clientkit/mindsphere"
 )
 
@@ -53,7 +55,7 @@ func (a *app) demo(ctx context.Context) (err error) {
 		return err
 	}
 	fmt.Fprintf(l.out, "Devices of several clouds, from their certificates to their data, on an instance of fakecloud at %s.\n", cloud.MQTTSAddr())
-	steps := append(l.steps(), l.mindSphereSteps()...)
+	steps := slices.Concat(l.steps(), l.mindSphereSteps(), l.iotdaSteps())
 	for i, s := range steps {
 		if err := l.take(ctx, i+1, s); err != nil {
 			return fmt.Errorf("step %d, %s: %w", i+1, s.title, err)
@@ -77,6 +79,7 @@ type lesson struct {
 	hub        *azure.Hub
 	agentCert  *fakecloud.DeviceCertificate // of the agent in region eu1
 	agent      *mindsphere.Agent
+	node       *iotda.Device
 }
 
 // demoStep is one thing that the device does, and what the journal must show of it afterwards.

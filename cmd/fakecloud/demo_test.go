@@ -42,7 +42,12 @@ func TestDemo(t *testing.T) {
 		"/climate, status 200",
 		"user name 0ne00FAKE02/registrations/demo2_pump-7/api-version=2019-03-31",
 		"devices/demo2_pump-7/messages/devicebound/%24.to=%2Fdevices%2Fdemo2_pump-7%2Fmessages%2FdeviceBound&amo_v4=mip",
-		"All 8 steps happened, by the journal.",
+		"client id demo_node1_0_0_",
+		`"batteryLevel":80`,
+		"REFUSED by rule DA-33/range",
+		"$oc/devices/demo_node1/sys/commands/response/request_id=",
+		"REFUSED by rule DA-2/password",
+		"All 13 steps happened, by the journal.",
 	} {
 		require.Contains(t, out.String(), line)
 	}

@@ -32,7 +32,7 @@ func wrapText(text, indent string) string {
 	return strings.Join(append(lines, line), "\n")
 }
 
-var platformNames = map[string]string{"dps": "DPS", "iothub": "hub", "mindsphere": "cloud"}
+var platformNames = map[string]string{"dps": "DPS", "iothub": "hub", "mindsphere": "cloud", "iotda": "IoTDA"}
 
 // describe prints an event as a line of the exchange, with what it means below it, the first time.
 func (l *lesson) describe(e fakecloud.Event) string {
@@ -43,7 +43,7 @@ func (l *lesson) describe(e fakecloud.Event) string {
 	server := platformNames[e.Platform]
 	way := server + " (inside)   "
 	switch {
-	case kind == "tls" || kind == "telemetry" || kind == "provisioned" || kind == "property" || kind == "http":
+	case kind == "tls" || kind == "telemetry" || kind == "provisioned" || kind == "property" || kind == "http" || kind == "twin":
 	case e.Dir == "in":
 		way = "device -> " + server + "   "
 	case e.Dir == "out":
@@ -81,6 +81,10 @@ func demoHeadline(e fakecloud.Event) string {
 	case "http":
 		if e.Code != nil {
 			return fmt.Sprintf("%s, status %d", e.Topic, *e.Code)
+		}
+	case "property", "twin":
+		if e.Platform == "iotda" {
+			return demoClip(string(e.Payload))
 		}
 	case "telemetry":
 		return demoClip(string(e.Payload)) + " " + demoProperties(p)
@@ -123,6 +127,12 @@ func demoMeaning(e fakecloud.Event) string {
 		return "Not yet: ask again after retry-after seconds, with this operation ID."
 	case e.Kind == "publish" && strings.Contains(e.Topic, "/res/200/"):
 		return "Done: assignedHub is where the device connects from now on."
+	case e.Kind == "connect" && e.Platform == "iotda":
+		return "The 0 before the time says that it is not judged; with 1 it must be within an hour of the platform's."
+	case e.Kind == "property" && e.Platform == "iotda":
+		return "This is what data forwarding posts to the application."
+	case e.Kind == "publish" && strings.Contains(e.Topic, "/sys/commands/request_id="):
+		return "With QoS 0 and without a subscription, as to every system topic."
 	case e.Kind == "connect" && e.Platform == "mindsphere":
 		return "The certificate is the proof. Its CA says which tenant; {tenant}_{common name} must be the client id."
 	case e.Kind == "telemetry" && e.Platform == "mindsphere":
