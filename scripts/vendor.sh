@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs other people's clients, unmodified and pinned, against fakecloud: mosquitto, openssl, the Azure SDKs for
-# Python and Node, MQTT.js and MindSphere's SDK for Node, Huawei's SDKs for Python, Go and Java; and OpenSSL on our
+# Python, Node and Java, MQTT.js and MindSphere's SDK for Node, Huawei's SDKs for Python, Go and Java; and OpenSSL on our
 # certificates. Installs what is missing; needs Linux with user namespaces, Python 3, Node and Java.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -36,6 +36,12 @@ for dir in e2e/sdk/node e2e/sdk/mindsphere; do
     (cd "$dir" && npm ci --silent --ignore-scripts && cp package-lock.json node_modules/.installed.json)
   fi
 done
+azure_java=build/java
+if ! cat e2e/sdk/java/pom.xml e2e/sdk/java/*.java | cmp -s - "$azure_java/installed.txt"; then
+  rm -rf "$azure_java"
+  mvn -q -B -f e2e/sdk/java/pom.xml compiler:compile dependency:copy-dependencies
+  cat e2e/sdk/java/pom.xml e2e/sdk/java/*.java > "$azure_java/installed.txt"
+fi
 
 java=build/huawei-java
 if ! cmp -s e2e/sdk/huawei-java/pom.xml "$java/installed.xml"; then

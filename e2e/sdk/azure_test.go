@@ -3,14 +3,9 @@
 package sdk
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/json"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -30,89 +25,10 @@ const (
 	globalDPS = "global.azure-devices-provisioning.net"
 )
 
-// step is one line that a device program prints.
-type step struct {
-	Step, Status, Hub, Device, Error, Text string
-}
-
-// program is an SDK's device program.
-type program struct {
-	name string
-	argv []string
-}
-
-// python is the interpreter that has the pinned packages.
-func python() string {
-	if path := os.Getenv("FAKECLOUD_PYTHON"); path != "" {
-		return path
-	}
-	return "python3"
-}
-
-func programs() []program {
-	return []program{
-		{"python", []string{python(), "python/device.py"}},
-		{"node", []string{"node", "node/device.js"}},
-	}
-}
-
-// run runs the program with its settings and returns its steps and exit code.
-func (p program) run(t *testing.T, env map[string]string) ([]step, int) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, p.argv[0], p.argv[1:]...)
-	cmd.Env = os.Environ()
-	for k, v := range env {
-		cmd.Env = append(cmd.Env, k+"="+v)
-	}
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
-	require.NoError(t, ctx.Err(), "the program hangs: %s", stderr.String())
-	if _, failed := err.(*exec.ExitError); !failed {
-		require.NoError(t, err)
-	}
-	t.Logf("%s printed:\n%s%s", p.name, stdout.String(), stderr.String())
-	var steps []step
-	for lines := bufio.NewScanner(&stdout); lines.Scan(); {
-		var s step
-		if json.Unmarshal(lines.Bytes(), &s) == nil && s.Step != "" {
-			steps = append(steps, s)
-		}
-	}
-	return steps, cmd.ProcessState.ExitCode()
-}
-
-// real starts fakecloud on the ports that the SDKs are welded to.
-func real(t *testing.T, options ...fakecloud.Option) *fakecloud.Cloud {
-	t.Helper()
-	ports := fakecloud.Ports{MQTTS: 8883, MQTT: fakecloud.Off, HTTPS: []int{443}, Edge: fakecloud.Off, Proxy: fakecloud.Off}
-	return fakecloud.Start(t, append([]fakecloud.Option{fakecloud.WithPorts(ports), fakecloud.WithBind("127.0.0.1")}, options...)...)
-}
-
-func write(t *testing.T, name string, content []byte) string {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), name)
-	require.NoError(t, os.WriteFile(file, content, 0o600))
-	return file
-}
-
 // trust returns the settings that make both SDKs trust the instance.
 func trust(t *testing.T, cloud *fakecloud.Cloud) map[string]string {
 	ca := write(t, "ca.pem", cloud.RootsPEM())
 	return map[string]string{"CA_FILE": ca, "NODE_EXTRA_CA_CERTS": ca}
-}
-
-func with(base map[string]string, more map[string]string) map[string]string {
-	all := map[string]string{}
-	for k, v := range base {
-		all[k] = v
-	}
-	for k, v := range more {
-		all[k] = v
-	}
-	return all
 }
 
 func deviceKey(t *testing.T, id string) string {
@@ -172,8 +88,14 @@ func expectTelemetry(t *testing.T, cloud *fakecloud.Cloud, device string) {
 	events, err := cloud.Await(ctx, fakecloud.Filter{Kind: "telemetry", Device: device}, 1)
 	require.NoError(t, err)
 	require.JSONEq(t, `{"temperature":31}`, string(events[0].Payload))
-	require.Equal(t, "true", events[0].Properties["temperatureAlert"])
+	expectAlert(t, events[0])
 	require.Equal(t, "application/json", events[0].Properties["content-type"])
+}
+
+// expectAlert finds the program's application property; over HTTPS names come in lower case.
+func expectAlert(t *testing.T, e fakecloud.Event) {
+	t.Helper()
+	require.Equal(t, "true", e.Properties["temperatureAlert"]+e.Properties["temperaturealert"])
 }
 
 // A connection string with GatewayHostName=127.0.0.1 reaches the hub with nothing else set.
@@ -191,9 +113,11 @@ func TestAzureSDKsReachTheHubByGatewayHostName(t *testing.T) {
 	}
 }
 
+// wrongKey is a key of nobody.
+var wrongKey = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("x"), 32))
+
 // Wrong credentials fail in the SDK's own words, and the journal names the rule.
 func TestAzureSDKsAreRefused(t *testing.T) {
-	wrongKey := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("x"), 32))
 	cases := []struct {
 		name string
 		env  func(t *testing.T, cloud *fakecloud.Cloud) map[string]string
@@ -231,9 +155,4 @@ func TestAzureSDKsAreRefused(t *testing.T) {
 			})
 		}
 	}
-}
-
-func writeTo(t *testing.T, dir, name string, content []byte) {
-	t.Helper()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, name), content, 0o600))
 }

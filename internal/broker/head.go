@@ -118,6 +118,9 @@ type Verdict struct {
 	Refusal *rule.Refusal
 	// Answers are sent after the ack, in order.
 	Answers []Outgoing
+	// Pause is how long, in real time, the ack of a PUBLISH and the answers wait, for clients that miss what
+	// comes sooner than any network brings it. The connection's later packets wait too.
+	Pause time.Duration
 	// After runs after the ack was written, before Answers are sent. It must not block.
 	After func()
 }

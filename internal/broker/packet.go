@@ -3,6 +3,7 @@ package broker
 import (
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
@@ -43,6 +44,7 @@ func (c *conn) publish(pk *packets.Packet) {
 		m.Dup = m.QoS > 0
 		c.judgeMessage(m)
 	}
+	c.pause(v.Pause)
 	if c.ctx.Err() != nil {
 		return
 	}
@@ -78,6 +80,19 @@ func (c *conn) ack(pk *packets.Packet) bool {
 		c.writeAcks()
 	}
 	return true
+}
+
+// pause lets d of real time pass, at most until the connection ends.
+func (c *conn) pause(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.ctx.Done():
+	}
 }
 
 func (c *conn) judgeMessage(m Message) Verdict {

@@ -1,11 +1,12 @@
-// One device on the Azure IoT SDK for Node: registers by DPS unless told a hub, sends telemetry, and
-// uploads a file if UPLOAD names one. TRANSPORT is mqtt, ws (MQTT over WebSocket) or http.
+// One device, or with MODULE_ID one module, on the Azure IoT SDK for Node: registers by DPS unless told a
+// hub, sends telemetry, uploads a file if UPLOAD names one, and with SESSION uses all that a hub offers until
+// it is told "bye" by a message or a method. TRANSPORT is mqtt, ws (MQTT over WebSocket) or http.
 // Settings come from the environment; each step is printed as one JSON line. A refusal ends with exit
 // code 3 and the SDK's own error name. The CA is trusted by NODE_EXTRA_CA_CERTS.
 'use strict';
 
 const fs = require('fs');
-const { Client, Message } = require('azure-iot-device');
+const { Client, Message, ModuleClient } = require('azure-iot-device');
 const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
 const { Http } = require('azure-iot-device-http');
 const { ProvisioningDeviceClient } = require('azure-iot-provisioning-device');
@@ -36,29 +37,72 @@ async function register() {
   return [result.assignedHub, result.deviceId];
 }
 
+function telemetry(temperature) {
+  const message = new Message(JSON.stringify({ temperature }));
+  message.contentType = 'application/json';
+  message.contentEncoding = 'utf-8';
+  message.properties.add('temperatureAlert', 'true');
+  return message;
+}
+
+// Uses twins, methods and messages until it is told bye.
+async function session(client) {
+  let leave;
+  const bye = new Promise((resolve) => { leave = resolve; });
+  if (!env.MODULE_ID) {
+    client.on('message', (message) => {
+      const body = message.getData().toString();
+      // The HTTPS transport leaves the header's prefix on the names.
+      const p = message.properties.propertyList.find((property) => /^(iothub-app-)?p$/.test(property.key));
+      say('message', { text: `${body} ${p && p.value}` });
+      client.complete(message, () => { if (body === 'bye') leave(); });
+    });
+  }
+  if (env.TRANSPORT !== 'http') {
+    for (const name of ['reboot', 'bye']) {
+      client[env.MODULE_ID ? 'onMethod' : 'onDeviceMethod'](name, (request, response) => {
+        say('method', { text: `${name} ${JSON.stringify(request.payload)}` });
+        response.send(207, { ok: true }, () => { if (name === 'bye') leave(); });
+      });
+    }
+    const twin = await client.getTwin();
+    say('twin', { text: String(twin.properties.desired.$version) });
+    twin.on('properties.desired', (patch) => say('desired', { text: String(patch.interval) }));
+    await new Promise((resolve, reject) => {
+      twin.properties.reported.update({ firmware: '1.2' }, (error) => (error ? reject(error) : resolve()));
+    });
+    say('reported', {});
+  }
+  say('ready', {});
+  await bye;
+  await client.sendEvent(telemetry(32));
+  say('done', {});
+}
+
 async function main() {
   let [hub, device] = [env.HUB_HOST, env.DEVICE_ID];
   if (env.PROVISIONING_HOST) [hub, device] = await register();
   const gateway = env.GATEWAY_HOST ? `;GatewayHostName=${env.GATEWAY_HOST}` : '';
   const secret = env.CERT_FILE ? 'x509=true' : `SharedAccessKey=${env.DEVICE_KEY}`;
-  const client = Client.fromConnectionString(`HostName=${hub};DeviceId=${device};${secret}${gateway}`, transport);
+  const text = `HostName=${hub};DeviceId=${device};${secret}${gateway}`;
+  const client = env.MODULE_ID
+    ? ModuleClient.fromConnectionString(`${text};ModuleId=${env.MODULE_ID}`, transport)
+    : Client.fromConnectionString(text, transport);
   if (env.CERT_FILE) {
     const set = client.setOptions(certificate());
     if (env.TRANSPORT !== 'http') await set; // the HTTPS transport never says that it is done
   }
+  if (env.TRANSPORT === 'http') client.setOptions({ http: { receivePolicy: { interval: 1 } } });
   await client.open();
   say('connected', { hub, device });
-  const message = new Message('{"temperature":31}');
-  message.contentType = 'application/json';
-  message.contentEncoding = 'utf-8';
-  message.properties.add('temperatureAlert', 'true');
-  await client.sendEvent(message);
+  await client.sendEvent(telemetry(31));
   say('sent', {});
   if (env.UPLOAD) {
     const size = fs.statSync(env.UPLOAD_FILE).size;
     await client.uploadToBlob(env.UPLOAD, fs.createReadStream(env.UPLOAD_FILE), size);
     say('uploaded', { text: String(size) });
   }
+  if (env.SESSION) await session(client);
   await client.close();
 }
 

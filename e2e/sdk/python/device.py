@@ -1,5 +1,6 @@
-"""One device on the Azure IoT SDK for Python: registers by DPS unless told a hub, sends telemetry, and
-uploads a file if UPLOAD names one. TRANSPORT=ws is MQTT over WebSocket.
+"""One device, or with MODULE_ID one module, on the Azure IoT SDK for Python: registers by DPS unless told a
+hub, sends telemetry, uploads a file if UPLOAD names one, and with SESSION uses all that a hub offers until
+it is told "bye" by a message or a method. TRANSPORT=ws is MQTT over WebSocket.
 
 Settings come from the environment; each step is printed as one JSON line. A refusal ends with exit
 code 3 and the SDK's own error class.
@@ -8,8 +9,10 @@ code 3 and the SDK's own error class.
 import json
 import os
 import sys
+import threading
 
-from azure.iot.device import IoTHubDeviceClient, Message, ProvisioningDeviceClient, X509
+from azure.iot.device import (
+    IoTHubDeviceClient, IoTHubModuleClient, Message, MethodResponse, ProvisioningDeviceClient, X509)
 
 env = os.environ.get
 
@@ -44,16 +47,21 @@ def register(ca):
 
 
 def hub_client(ca, hub, device):
-    options = {"server_verification_cert": ca, "websockets": env("TRANSPORT") == "ws"}
-    gateway = env("GATEWAY_HOST")
+    options = {"server_verification_cert": ca, "websockets": env("TRANSPORT") == "ws", "connection_retry_interval": 1}
+    module, gateway = env("MODULE_ID"), env("GATEWAY_HOST")
     if env("CERT_FILE"):
         if gateway:
             options["gateway_hostname"] = gateway
+        if module:
+            return IoTHubModuleClient.create_from_x509_certificate(
+                x509=x509(), hostname=hub, device_id=device, module_id=module, **options)
         return IoTHubDeviceClient.create_from_x509_certificate(
             x509=x509(), hostname=hub, device_id=device, **options)
     text = f"HostName={hub};DeviceId={device};SharedAccessKey={env('DEVICE_KEY')}"
     if gateway:
         text += f";GatewayHostName={gateway}"
+    if module:
+        return IoTHubModuleClient.create_from_connection_string(f"{text};ModuleId={module}", **options)
     return IoTHubDeviceClient.create_from_connection_string(text, **options)
 
 
@@ -71,6 +79,42 @@ def upload(client):
     say("uploaded", text=str(size))
 
 
+def telemetry(temperature):
+    message = Message(json.dumps({"temperature": temperature}), content_encoding="utf-8", content_type="application/json")
+    message.custom_properties["temperatureAlert"] = "true"
+    return message
+
+
+def session(client):
+    """Uses twins, methods and messages until it is told bye."""
+    bye = threading.Event()
+
+    def on_message(message):
+        body = message.data.decode()
+        say("message", text=f"{body} {message.custom_properties.get('p')}")
+        if body == "bye":
+            bye.set()
+
+    def on_method(request):
+        say("method", text=f"{request.name} {json.dumps(request.payload)}")
+        client.send_method_response(MethodResponse.create_from_method_request(request, 207, {"ok": True}))
+        if request.name == "bye":
+            bye.set()
+
+    client.on_message_received = on_message
+    client.on_method_request_received = on_method
+    client.on_twin_desired_properties_patch_received = lambda patch: say("desired", text=str(patch.get("interval")))
+    client.on_connection_state_change = lambda: say("reconnected" if client.connected else "lost")
+    say("twin", text=str(client.get_twin()["desired"]["$version"]))
+    client.patch_twin_reported_properties({"firmware": "1.2"})
+    say("reported")
+    say("ready")
+    bye.wait()
+    client.send_message(telemetry(32))
+    client.on_connection_state_change = None
+    say("done")
+
+
 def main():
     with open(env("CA_FILE"), encoding="ascii") as file:
         ca = file.read()
@@ -80,12 +124,12 @@ def main():
     client = hub_client(ca, hub, device)
     client.connect()
     say("connected", hub=hub, device=device)
-    message = Message('{"temperature":31}', content_encoding="utf-8", content_type="application/json")
-    message.custom_properties["temperatureAlert"] = "true"
-    client.send_message(message)
+    client.send_message(telemetry(31))
     say("sent")
     if env("UPLOAD"):
         upload(client)
+    if env("SESSION"):
+        session(client)
     client.shutdown()
 
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/fakecloud/fakecloud/emulators/dps"
 	"github.com/fakecloud/fakecloud/internal/broker"
@@ -15,6 +16,20 @@ import (
 type device struct {
 	session *dps.Session
 	link    broker.Link
+	pause   time.Duration // before each answer
+}
+
+// javaPause is what answers to the SDK for Java are late by: it begins to wait for an answer after it has
+// published the request, and misses one that is there at once (ContractAPIMqtt.executeProvisioningMessage).
+const javaPause = 20 * time.Millisecond
+
+// pauseFor returns how late a client's answers shall be. The SDK for Java is known by its ClientVersion,
+// which repeats the API version (azure-dps.md 1).
+func pauseFor(u azure.DPSUsername) time.Duration {
+	if u.ClientVersion == u.APIVersion {
+		return javaPause
+	}
+	return 0
 }
 
 var _ broker.Device = (*device)(nil)
@@ -56,7 +71,7 @@ func (d *device) Publish(ctx context.Context, m broker.Message) broker.Verdict {
 		return broker.Verdict{}
 	}
 	topic := azure.FormatDPSAnswer(azure.DPSAnswer{Status: a.Status, RID: req.RID, RetryAfter: a.RetryAfter})
-	v := broker.Verdict{Refusal: a.Refusal, Answers: []broker.Outgoing{{Topic: topic, Payload: a.Body, QoS: 1}}}
+	v := broker.Verdict{Refusal: a.Refusal, Pause: d.pause, Answers: []broker.Outgoing{{Topic: topic, Payload: a.Body, QoS: 1}}}
 	if _, listening := d.link.Subscribed(topic); !listening {
 		v.Answers = nil
 		if v.Refusal == nil {

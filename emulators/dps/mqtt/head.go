@@ -98,7 +98,7 @@ func (h *Head) Connect(_ context.Context, c *broker.Connect) (broker.Session, er
 	if c.Peer.Remote != nil {
 		caller.Address = c.Peer.Remote.String()
 	}
-	s := broker.Session{Device: &device{session: h.service.Open(caller), link: c.Link}, Name: u.RegistrationID}
+	s := broker.Session{Device: &device{session: h.service.Open(caller), link: c.Link, pause: pauseFor(u)}, Name: u.RegistrationID}
 	if c.KeepAlive == 0 {
 		s.Silence = silenceForZero
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fakecloud/fakecloud/emulators/iothub"
 	"github.com/fakecloud/fakecloud/internal/broker"
@@ -26,13 +27,30 @@ type device struct {
 	filters []broker.Subscription
 	keep    string // key of the kept session, empty with clean session 1
 	session *iothub.Session
+	pause   time.Duration // before acks and answers beside telemetry's
+}
+
+// javaPause is what acks and answers of twins and methods to the SDK for Java are late by. Its three message
+// handlers share one map of unacknowledged messages under three locks (Mqtt.java), so an ack that is there
+// before publish() has returned is lost, and the call with it.
+const javaPause = 20 * time.Millisecond
+
+// javaClient is how the DeviceClientType of the SDK for Java begins.
+const javaClient = "com.microsoft.azure.sdk.iot.iot-device-client"
+
+// pauseFor returns how late a client's acks shall be.
+func pauseFor(u azure.HubUsername) time.Duration {
+	if strings.HasPrefix(u.DeviceClientType, javaClient) {
+		return javaPause
+	}
+	return 0
 }
 
 var _ broker.Device = (*device)(nil)
 
 func newDevice(h *Head, id iothub.Identity, c *broker.Connect, u azure.HubUsername) *device {
 	return &device{
-		head: h, id: id, link: c.Link,
+		head: h, id: id, link: c.Link, pause: pauseFor(u),
 		origin: iothub.Origin{Conn: c.Peer.Conn, Address: address(c), ModelID: u.ModelID, APIVersion: u.APIVersion},
 		events: azure.EventsPrefix(id.DeviceID, id.ModuleID),
 	}
@@ -126,7 +144,9 @@ func (d *device) Publish(ctx context.Context, m broker.Message) broker.Verdict {
 	if bag, ok := d.ownBag(m.Topic); ok {
 		return d.telemetry(ctx, m, bag)
 	}
-	return d.other(m)
+	v := d.other(m)
+	v.Pause = d.pause
+	return v
 }
 
 // ownBag returns the property bag in the identity's own telemetry topic. An id with # or + can stand in
