@@ -70,19 +70,17 @@ func (s *Store) Unclaimed() []string {
 }
 
 // fromImage decodes a table's rows. The caller holds s.mu.
-func fromImage[V any](s *Store, name string, codec Codec[V]) map[string]V {
-	kept := s.image.Tables[name]
-	delete(s.image.Tables, name)
-	rows := make(map[string]V, len(kept))
+func (s *Store) fromImage(r *rows) {
+	kept := s.image.Tables[r.name]
+	delete(s.image.Tables, r.name)
 	for k, b := range kept {
-		v, err := codec.Decode(b)
+		value, err := r.decode(b)
 		if err != nil {
-			s.errs = append(s.errs, fmt.Errorf("table %s, row %q cannot be read: %w", name, k, err))
-			break
+			s.errs = append(s.errs, fmt.Errorf("table %s, row %q cannot be read: %w", r.name, k, err))
+			return
 		}
-		rows[k] = v
+		r.held[k] = value
 	}
-	return rows
 }
 
 // takeImage holds a log's records, numbered from 1.

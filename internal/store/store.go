@@ -79,27 +79,30 @@ func (s *Store) Close() error {
 // sample is how many rows of a table are decoded at once, which tells whether its codec fits.
 const sample = 100
 
-// restore takes what the engine kept of a table and decodes some of it.
-func restore[V any](s *Store, name string, codec Codec[V]) (rows map[string]V, raw map[string][]byte) {
-	rows = map[string]V{}
-	if s.image != nil {
-		return fromImage(s, name, codec), nil
+// adopt adds a table, with what the image or the engine has kept of it. Some of the engine's rows are decoded
+// at once.
+func (s *Store) adopt(t anyTable, r *rows) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tables = append(s.tables, t)
+	r.held = map[string]any{}
+	switch {
+	case s.image != nil:
+		s.fromImage(r)
+		return
+	case s.engine == nil:
+		return
 	}
-	if s.engine == nil {
-		return rows, nil
-	}
-	raw = s.engine.rows(name)
-	for k, b := range raw {
-		v, err := codec.Decode(b)
+	r.raw = s.engine.rows(r.name)
+	for k, b := range r.raw {
+		value, err := r.decode(b)
 		if err != nil {
-			s.errs = append(s.errs, fmt.Errorf("state in %s: table %s, row %q cannot be read: %w", s.engine, name, k, err))
-			break
+			s.errs = append(s.errs, fmt.Errorf("state in %s: table %s, row %q cannot be read: %w", s.engine, r.name, k, err))
+			return
 		}
-		rows[k] = v
-		delete(raw, k)
-		if len(rows) == sample {
-			break
+		r.set(k, value)
+		if len(r.held) == sample {
+			return
 		}
 	}
-	return rows, raw
 }
