@@ -209,7 +209,7 @@ func TestMindSphereKitRefused(t *testing.T) {
 	var dropped *mindsphere.DroppedError
 	require.ErrorAs(t, err, &dropped)
 	require.Equal(t, "other_pump-9", dropped.ClientID)
-	require.GreaterOrEqual(t, dropped.Attempts, 2)
+	require.Positive(t, dropped.Attempts)
 	events, err := cloud.Await(ctx, fakecloud.Filter{Kind: "refused"}, 1)
 	require.NoError(t, err)
 	require.NotEmpty(t, events[0].Fix)

@@ -14,7 +14,10 @@ import (
 	"github.com/fakecloud/fakecloud/internal/rule"
 )
 
-const mindConnect = "mindconnectmqtt.eu1.mindsphere.io"
+const (
+	mindConnect = "mindconnectmqtt.eu1.mindsphere.io"
+	mindGateway = "gateway.eu1.mindsphere.io"
+)
 
 // agent opens a connection of the default tenant's agent pump-7 by a server name and sends a CONNECT with
 // neither user name nor password.
