@@ -145,7 +145,7 @@ func (a *app) iotdaHint(i *instance, iot world.IoTDAInstance, product world.Prod
 	if d.Secret != "" {
 		fmt.Fprintf(a.out, "secret      %s\npassword    %s\n", d.Secret, iotda.Password(id.Sign, id.Stamp, d.Secret))
 	}
-	if d.AuthType == "CERTIFICATES" && cert == "" {
+	if d.AuthType == "CERTIFICATES" && cert == "" && d.Fingerprint == "" {
 		fmt.Fprintf(a.out, "make its certificate:\n  fakecloud pki device %s --ca demo-ca\n", quoteShell(d.DeviceID))
 	}
 	fmt.Fprintf(a.out, "with mosquitto:\n  %s\n", i.mosquittoIoTDA(product, d, id, cert))

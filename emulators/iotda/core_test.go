@@ -184,6 +184,7 @@ func FuzzPublish(f *testing.F) {
 		f.Add(own+topic, []byte(payload))
 	}
 	f.Add(own+"events/up", []byte(`{"services":[{"service_id":"$sub_device_manager","event_type":"sub_device_update_status","paras":{"device_statuses":[{"device_id":"demo_child1","status":"ONLINE"}]}}]}`))
+	f.Add(own+"events/up", []byte(`{"services":[{"service_id":"$file_manager","event_type":"get_upload_url","paras":{"file_name":"a","file_attributes":{"size":1}}},{"service_id":"$ota","event_type":"upgrade_progress_report","paras":{"result_code":0,"progress":100}}]}`))
 	f.Fuzz(func(t *testing.T, topic string, payload []byte) {
 		answers, _ := c.Publish(topic, payload)
 		for _, a := range answers {
