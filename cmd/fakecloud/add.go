@@ -21,17 +21,12 @@ func (a *app) addCommand() *cobra.Command {
   fakecloud add enrollment meter-1 --sas
   fakecloud add product pump --property Pump.speed:int:0..3000
   fakecloud add iotda-device node1 --product pump
-  fakecloud add tenant camexia --ca camexia.pem`,
+  fakecloud add tenant camexia --ca camexia.pem
+  fakecloud add edge-child leaf-1`,
 		Args: positional(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.addHub(), a.addHubDevice(), a.addEnrollment(), a.addGroup(), a.addCA(), a.addProduct(), a.addIoTDADevice(), a.addTenant())
-	for _, later := range []string{"edge-child"} {
-		cmd.AddCommand(&cobra.Command{Use: later, Hidden: true, DisableFlagParsing: true,
-			RunE: func(*cobra.Command, []string) error {
-				return usagef("add %s belongs to a platform that is not built in this version", later)
-			}})
-	}
+	cmd.AddCommand(a.addHub(), a.addHubDevice(), a.addEnrollment(), a.addGroup(), a.addCA(), a.addProduct(), a.addIoTDADevice(), a.addTenant(), a.addEdgeChild())
 	return cmd
 }
 

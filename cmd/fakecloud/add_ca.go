@@ -91,9 +91,17 @@ func (a *app) runAddCA(cmd *cobra.Command, file string, f *caFlags) error {
 		owner = iot.Name
 		patch.IoTDA.Instances = []world.IoTDAInstance{{Name: iot.Name, Certificates: []world.IoTDACertificate{{CACertificate: upload}}}}
 	case "edge":
-		return usagef("--to %s/…: that platform is not built in this version", kind)
+		g, err := i.gateway(owner)
+		if err != nil {
+			return err
+		}
+		owner = g.HostName
+		for _, c := range g.TrustBundle {
+			have = append(have, world.CACertificate{Name: c.Name})
+		}
+		patch.Edge.Gateways = []world.EdgeGateway{{HostName: g.HostName, TrustBundle: []world.TrustedCA{{Name: upload.Name, CA: upload.CA, PEM: upload.PEM}}}}
 	default:
-		return usagef("--to is dps/NAME, hub/NAME, mindsphere/TENANT or iotda/INSTANCE, not %q; there are %s", f.to, strings.Join(i.owners(), ", "))
+		return usagef("--to is dps/NAME, hub/NAME, mindsphere/TENANT, iotda/INSTANCE or edge/GATEWAY, not %q; there are %s", f.to, strings.Join(i.owners(), ", "))
 	}
 	taken := slices.ContainsFunc(have, func(c world.CACertificate) bool { return strings.EqualFold(c.Name, upload.Name) })
 	if err := f.free(taken, "the certificate "+upload.Name+" of "+kind+"/"+owner); err != nil {
@@ -120,6 +128,9 @@ func (i *instance) owners() []string {
 	}
 	for _, t := range i.world.IoTDA.Instances {
 		all = append(all, "iotda/"+t.Name)
+	}
+	for _, g := range i.world.Edge.Gateways {
+		all = append(all, "edge/"+g.HostName)
 	}
 	return all
 }

@@ -125,7 +125,7 @@ func TestAddRefusals(t *testing.T) {
 		{[]string{"ca", old, "--to", "mindsphere/demo"}, "expired at "},
 		{[]string{"ca", "demo-ca", "--to", "iotda/demo"}, `no IoTDA instance "demo"; there are fakecloud`},
 		{[]string{"ca", "demo-ca", "--to", "iotda/fakecloud"}, "the certificate demo-ca of iotda/fakecloud exists already"},
-		{[]string{"ca", "demo-ca", "--to", "edge/x"}, "that platform is not built in this version"},
+		{[]string{"ca", "demo-ca", "--to", "edge/x"}, `no gateway "x"; there are mygateway.contoso.com`},
 		{[]string{"product", "demo"}, "the product demo of fakecloud exists already; add --replace to change it"},
 		{[]string{"product", "p", "--property", "Battery:int"}, "write SERVICE.NAME:TYPE[:RANGE[:UNIT]]"},
 		{[]string{"product", "p", "--property", "S.n:int:5"}, "the range of a number is MIN..MAX"},

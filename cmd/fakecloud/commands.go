@@ -18,6 +18,7 @@ func (a *app) commands() []*cobra.Command {
 		a.devicesCommand(),
 		a.hubCommand(),
 		a.clockCommand(),
+		a.edgeCommand(),
 		a.faultCommand(),
 		a.resetCommand(),
 		a.snapshotCommand(),

@@ -38,7 +38,7 @@ func (a *app) pkiCommand() *cobra.Command {
 	cmd.PersistentFlags().StringVar(&data, "data", data, "data directory (env FAKECLOUD_DATA)")
 	p := &pkiTool{app: a, data: &data}
 	cmd.AddCommand(p.rootCommand(), p.caCommand(), p.deviceCommand(), p.chainCommand(), p.proofCommand(),
-		p.brokenCommand(), p.listCommand(), p.thumbprintCommand())
+		p.brokenCommand(), p.edgeCommand(), p.listCommand(), p.thumbprintCommand())
 	return cmd
 }
 

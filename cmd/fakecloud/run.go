@@ -59,7 +59,7 @@ addresses, any free ports.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runOne(cmd, f, targets, args) },
 	}
 	f.register(cmd.Flags())
-	for name, value := range map[string]string{"admin-port": "0", "proxy-port": "0", "log-level": "error"} {
+	for name, value := range map[string]string{"admin-port": "0", "proxy-port": "0", "edge-port": "0", "log-level": "error"} {
 		flag := cmd.Flags().Lookup(name)
 		flag.DefValue = value
 		if err := flag.Value.Set(value); err != nil {

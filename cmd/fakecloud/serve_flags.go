@@ -141,10 +141,10 @@ func (f *serveFlags) ports() (p fakecloud.Ports, admin int, err error) {
 		p.HTTPS = []int{read("https-port", f.https)} // no list would be any free port
 	}
 	// No platform of this version speaks on these; their values are checked all the same.
-	for _, unused := range [][2]string{{"mqtt-port", f.mqtt}, {"amqps-port", f.amqps}, {"amqp-port", f.amqp}, {"edge-port", f.edge}} {
+	for _, unused := range [][2]string{{"mqtt-port", f.mqtt}, {"amqps-port", f.amqps}, {"amqp-port", f.amqp}} {
 		read(unused[0], unused[1])
 	}
-	p.MQTT, p.Edge = fakecloud.Off, fakecloud.Off
+	p.MQTT, p.Edge = fakecloud.Off, read("edge-port", f.edge)
 	return p, admin, errors.Join(errs...)
 }
 

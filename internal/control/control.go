@@ -58,6 +58,7 @@ func New(p *plane.Plane, opt Options) http.Handler {
 	a.life()
 	a.clock()
 	a.faults()
+	a.edge()
 	a.mux.HandleFunc("/", a.unknown)
 	describePages(a.huma.OpenAPI())
 	namePaths(a.huma.OpenAPI())

@@ -68,6 +68,54 @@ func (a *Authority) Edge() *Edge {
 	return e
 }
 
+// Edge returns the part of the CAs alone: it makes no gateway's certificate.
+func (d *DeviceCAs) Edge(key KeyType) *Edge {
+	return &Edge{authority: &Authority{DeviceCAs: d}, key: key, cas: map[string]CA{}, leaf: map[string]*tls.Certificate{}}
+}
+
+// EdgeFile is a file of the chain under the name that certGen.sh gives it, below certs or private.
+type EdgeFile struct {
+	Name   string
+	Data   []byte
+	Secret bool
+}
+
+// Files returns the chain of an edge device, which is made where it is missing: root, intermediate and edge
+// CA, each with its key, and the full chains.
+func (e *Edge) Files(device string) ([]EdgeFile, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	root, err := e.root()
+	if err != nil {
+		return nil, err
+	}
+	middle, err := e.intermediate()
+	if err != nil {
+		return nil, err
+	}
+	ca, err := e.deviceCA(device)
+	if err != nil {
+		return nil, err
+	}
+	own := edgeDevicePrefix + fileName(device)
+	files := []EdgeFile{
+		{Name: "certs/" + EdgeRootFile, Data: encodeCertificates(root.Certificate)},
+		{Name: "certs/" + edgeIntermediateFile, Data: encodeCertificates(middle.Certificate)},
+		{Name: "certs/azure-iot-test-only.intermediate-full-chain.cert.pem", Data: encodeCertificates(middle.Chain()...)},
+		{Name: "certs/" + own + ".cert.pem", Data: encodeCertificates(ca.Certificate)},
+		{Name: "certs/" + own + "-full-chain.cert.pem", Data: encodeCertificates(ca.Chain()...)},
+	}
+	for name, c := range map[string]CA{edgeRootKey: root, edgeIntermediateKey: middle, own + ".key.pem": ca} {
+		data, err := encodeKey(c.key)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, EdgeFile{Name: "private/" + name, Data: data, Secret: true})
+	}
+	slices.SortFunc(files, func(a, b EdgeFile) int { return strings.Compare(a.Name, b.Name) })
+	return files, nil
+}
+
 // Root returns the test root in PEM; it is made if there is none.
 func (e *Edge) Root() ([]byte, error) {
 	e.mu.Lock()

@@ -30,6 +30,7 @@ type Plane struct {
 	Registrars Registrars
 	World      World
 	Life       Life
+	Edge       Edge
 	Ports      Ports
 	Addresses  []string // names and addresses a client may dial, beside the vendors' names
 	// Adopt makes the world accept the last refused client, of a device or address where these are given.
@@ -101,6 +102,23 @@ type Devices interface {
 	Disconnect(platform, endpoint, id string) error
 	Expire(platform, endpoint, id string) error
 }
+
+// Edge reaches the IoT Edge gateways, each by one of its host names. ErrNoGateway answers for an unknown one.
+type Edge interface {
+	// Gateways returns the state of every gateway: name, hub, upstream, children, clients, routes, queue.
+	Gateways() []map[string]any
+	Gateway(name string) (map[string]any, error)
+	// SetUpstream makes the hub reachable for a gateway or not.
+	SetUpstream(name string, up bool) error
+	// Refresh makes a gateway read its device scope from the hub, which has to be reachable.
+	Refresh(name string) (children int, err error)
+}
+
+// ErrNoGateway answers calls for an unknown gateway, and ErrNoUpstream those that need its hub.
+var (
+	ErrNoGateway  = errors.New("no such gateway")
+	ErrNoUpstream = errors.New("the gateway's upstream is down")
+)
 
 // World reads and changes the running world (YAML, design 2.5). Changes are all or nothing.
 type World interface {
