@@ -28,6 +28,7 @@ type target struct {
 	ServerCert, ServerKey string
 	Hub                   string // host in user names; empty for the floors
 	Devices               int    // how many devices bench-0, bench-1, … are registered
+	API                   string // address of HTTPS, of fakecloud only
 }
 
 // process is a running server.

@@ -70,7 +70,7 @@ func startServer(role string, options ...fakecloud.Option) (target, error) {
 	for i := range devices {
 		world += fmt.Sprintf("{deviceId: bench-%d, authentication: {x509Thumbprint: {primaryThumbprint: %s}}},", i, thumbprint)
 	}
-	for _, document := range []string{world + "]}]}", mindWorld} {
+	for _, document := range []string{world + "]}]}", mindWorld, iotdaWorld()} {
 		if err := cloud.PatchWorld(context.Background(), document); err != nil {
 			return target{}, err
 		}
@@ -78,6 +78,9 @@ func startServer(role string, options ...fakecloud.Option) (target, error) {
 	ca, caKey := cloud.DemoCA()
 	t := target{Address: cloud.MQTTSAddr(), CA: string(cloud.RootsPEM()), Cert: string(device.CertPEM()),
 		Key: string(device.KeyPEM()), Hub: hubHost, Devices: devices, DeviceCA: string(ca), DeviceCAKey: string(caKey)}
+	if ports := cloud.Ports().HTTPS; len(ports) > 0 {
+		t.API = fmt.Sprintf("127.0.0.1:%d", ports[0])
+	}
 	config, err := serverConfig(cloud)
 	if err != nil {
 		return t, err
