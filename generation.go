@@ -156,6 +156,9 @@ func (c *Cloud) succeed(next *generation, why error) {
 	c.hosts.Take(next.hosts)
 	next.hosts = c.hosts
 	c.current.Store(next)
+	if errors.Is(why, errReplaced) {
+		old.dissolve()
+	}
 	for _, s := range old.servers {
 		s.Kill(why)
 	}
@@ -164,6 +167,28 @@ func (c *Cloud) succeed(next *generation, why error) {
 			c.config.Log.Warn("what was before a reset has not ended", "cause", err)
 		}
 	})
+}
+
+// dissolve removes every instance, so that each platform tells its devices' connections in its own terms
+// that what they were connected to has gone.
+func (c *generation) dissolve() {
+	for _, g := range c.cores.edge.Gateways() {
+		c.cores.edge.DeleteGateway(g.Name)
+	}
+	for _, h := range c.cores.hub.Hubs() {
+		if err := c.cores.hub.DeleteHub(h.Host); err != nil {
+			c.config.Log.Warn("hub not removed", "endpoint", h.Host, "cause", err)
+		}
+	}
+	for _, t := range c.cores.mind.Tenants() {
+		c.cores.mind.DeleteTenant(t.Name)
+	}
+	for _, i := range c.cores.iot.Instances() {
+		c.cores.iot.DeleteInstance(i.Name)
+	}
+	for _, i := range c.cores.dps.Instances() {
+		c.cores.dps.DeleteInstance(i.Name)
+	}
 }
 
 // endRetiring waits for generations that have been succeeded, but not longer than ctx.

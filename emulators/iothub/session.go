@@ -67,8 +67,8 @@ func (s *Service) Open(id Identity, o Origin, d Downlink) *Session {
 	if old != nil {
 		old.cut(refusal("HUB-21/takeover", "another connection of "+id.Name()+" took over", "", "one connection per identity"))
 	}
+	c.armExpiry() // before anybody can see that it is connected, and move time
 	s.setState(id, Connected)
-	c.armExpiry()
 	c.MethodsReady() // with subscriptions of a kept session
 	if r := s.stillAllowed(id); r != nil {
 		c.cut(r)
