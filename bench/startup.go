@@ -47,7 +47,7 @@ func benchStartup(ctx context.Context, s settings) error {
 }
 
 func startOnce(ctx context.Context, binary, data string) (took time.Duration, memory int, err error) {
-	cmd := exec.CommandContext(ctx, binary, "serve", "--data", data, "--mqtts-port", "0", "--https-port", "0", "--admin-port", "0", "--proxy-port", "0", "--edge-port", "off")
+	cmd := exec.CommandContext(ctx, binary, "serve", "--data", data, "--mqtts-port", "0", "--mqtt-port", "0", "--https-port", "0", "--admin-port", "0", "--proxy-port", "0", "--edge-port", "off")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return 0, 0, err

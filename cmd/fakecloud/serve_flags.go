@@ -134,17 +134,17 @@ func (f *serveFlags) ports() (p fakecloud.Ports, admin int, err error) {
 		errs = append(errs, err)
 		return n
 	}
-	p.MQTTS, p.Proxy, admin = read("mqtts-port", f.mqtts), read("proxy-port", f.proxy), read("admin-port", f.admin)
+	p.MQTTS, p.MQTT, p.Edge = read("mqtts-port", f.mqtts), read("mqtt-port", f.mqtt), read("edge-port", f.edge)
+	p.Proxy, admin = read("proxy-port", f.proxy), read("admin-port", f.admin)
 	if f.https == "auto" {
 		p.HTTPS, p.HTTPSWherePermitted = []int{8443}, []int{443}
 	} else {
 		p.HTTPS = []int{read("https-port", f.https)} // no list would be any free port
 	}
 	// No platform of this version speaks on these; their values are checked all the same.
-	for _, unused := range [][2]string{{"mqtt-port", f.mqtt}, {"amqps-port", f.amqps}, {"amqp-port", f.amqp}} {
+	for _, unused := range [][2]string{{"amqps-port", f.amqps}, {"amqp-port", f.amqp}} {
 		read(unused[0], unused[1])
 	}
-	p.MQTT, p.Edge = fakecloud.Off, read("edge-port", f.edge)
 	return p, admin, errors.Join(errs...)
 }
 

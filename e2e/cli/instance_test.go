@@ -27,7 +27,7 @@ const patience = 30 * time.Second
 const stopBound = 8 * time.Second
 
 // freePorts keeps tests off the fixed ports.
-var freePorts = []string{"--mqtts-port", "--https-port", "--proxy-port", "--edge-port", "--admin-port"}
+var freePorts = []string{"--mqtts-port", "--mqtt-port", "--https-port", "--proxy-port", "--edge-port", "--admin-port"}
 
 // instance is a `fakecloud serve` that is ready.
 type instance struct {
