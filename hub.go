@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -69,3 +70,21 @@ func (c *Cloud) Twin(hub, device string) (json.RawMessage, error) {
 	}
 	return json.Marshal(document)
 }
+
+// BlobContainer returns the address of a container of a hub's own blob store, with a signature that may read,
+// write, list and delete in it for life, at most a day: what import and export jobs want.
+func (c *Cloud) BlobContainer(hub, container string, life time.Duration) (string, error) {
+	if life <= 0 || life > maxContainerLife {
+		return "", fmt.Errorf("a signature for %s, expected up to %s", life, maxContainerLife)
+	}
+	core := c.gen().cores.hub
+	sas, err := core.BlobSAS(hub, container, "", "rcwdl", life)
+	if err != nil {
+		return "", err
+	}
+	h, err := core.GetHub(hub)
+	return "https://" + h.Host + "/" + url.PathEscape(container) + sas, err
+}
+
+// maxContainerLife bounds the signature of a container.
+const maxContainerLife = 24 * time.Hour

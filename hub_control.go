@@ -33,6 +33,18 @@ func (b backEnd) hub(name string) (iothub.Hub, error) {
 	return iothub.Hub{}, plane.ErrNoHub
 }
 
+// containerLife is how long the control plane's containers are open.
+const containerLife = time.Hour
+
+// container implements plane.Plane's Container.
+func (b backEnd) container(hub, name string) (string, error) {
+	h, err := b.hub(hub)
+	if err != nil {
+		return "", err
+	}
+	return b.cloud.BlobContainer(h.Host, name, containerLife)
+}
+
 // identity finds a hub and a device or module of it.
 func (b backEnd) identity(hub, device string) (h iothub.Hub, id, module string, err error) {
 	if h, err = b.hub(hub); err != nil {

@@ -55,7 +55,16 @@ var backends = []struct {
 		{Step: "job done", Text: `{"job": true, "site": "there"}`},
 		{Step: "configuration", Status: "5", Text: "py-config"},
 		{Step: "configured", Text: `{"on": true}`},
+		{Step: "reconfigured", Text: "7"},
+		{Step: "reconfigured stale", Status: "412", Error: "PreconditionFailed"},
+		{Step: "condition tested", Text: "True"},
+		{Step: "applied", Text: "True"},
 		{Step: "configurations", Text: "0"},
+		{Step: "job cancelled", Status: "cancelled"},
+		{Step: "export", Status: "completed", Text: "4"},
+		{Step: "import", Status: "completed", Text: `{"site": "new"}`},
+		{Step: "import errors", Text: "no such id"},
+		{Step: "transfers", Text: "2"},
 		{Step: "deleted", Status: "404", Error: "DeviceNotFound"},
 	}},
 	{program{"node", []string{"node", "node/service.js"}}, []step{
@@ -80,6 +89,13 @@ var backends = []struct {
 		{Step: "jobs", Text: "js-job"},
 		{Step: "configuration", Device: "js-config", Text: "1.0"},
 		{Step: "applied", Text: "true"},
+		{Step: "method job", Status: "completed", Text: "1"},
+		{Step: "job cancelled", Status: "cancelled"},
+		{Step: "job unknown", Error: "Error"},
+		{Step: "export", Status: "completed"},
+		{Step: "import", Status: "completed", Text: "js-4"},
+		{Step: "transfers", Text: "2"},
+		{Step: "export elsewhere", Error: "ArgumentError"},
 		{Step: "statistics", Text: "0"},
 		{Step: "deleted", Error: "DeviceNotFoundError"},
 		{Step: "wrong key", Error: "UnauthorizedError", Text: "Unauthorized"},
@@ -93,8 +109,10 @@ func TestAzureServiceSDKs(t *testing.T) {
 			cloud := real(t)
 			answerMethods(t, cloud)
 			env := trust(t, cloud)
+			container, err := cloud.BlobContainer(demoHub, b.name+"-transfers", time.Hour)
+			require.NoError(t, err)
 			steps, code := b.run(t, with(env, map[string]string{
-				"IOTHUB_CONNECTION_STRING": ownerString, "DEVICE_ID": "demo-sas", "REQUESTS_CA_BUNDLE": env["CA_FILE"],
+				"IOTHUB_CONNECTION_STRING": ownerString, "DEVICE_ID": "demo-sas", "REQUESTS_CA_BUNDLE": env["CA_FILE"], "CONTAINER_URI": container,
 			}))
 			require.Zero(t, code)
 			wantSteps(t, b.want, steps)

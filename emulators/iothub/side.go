@@ -16,6 +16,8 @@ type serviceSide struct {
 	jobs       *store.Table[Job]       // by hub and job id
 	deviceJobs *store.Table[DeviceJob] // by hub, job and device id
 
+	transfers *store.Table[Transfer] // by hub and job id
+
 	configurations *store.Table[Configuration] // by hub and configuration id
 
 	feedbackRead *store.Table[uint64] // number of the last record that was completed, by hub
@@ -34,6 +36,7 @@ func newServiceSide(s *store.Store) serviceSide {
 		feedbackRead:   store.NewTable[uint64](s, "iothub.feedbackRead", nil),
 		configurations: store.NewTable(s, "iothub.configurations", Configuration.clone),
 		jobs:           store.NewTable(s, "iothub.jobs", Job.clone),
+		transfers:      store.NewTable[Transfer](s, "iothub.transfers", nil),
 		deviceJobs:     store.NewTable(s, "iothub.deviceJobs", DeviceJob.clone),
 	}
 }

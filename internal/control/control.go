@@ -51,6 +51,7 @@ func New(p *plane.Plane, opt Options) http.Handler {
 	a.devices()
 	a.hubs()
 	a.registrars()
+	a.containers()
 	a.explain()
 	a.rules()
 	a.world()

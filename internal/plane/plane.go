@@ -26,6 +26,8 @@ type Plane struct {
 	PKI     *pki.Authority
 	Devices Devices
 	Hubs    Hubs
+	// Container returns the signed address of a blob container of a hub. The error is ErrNoHub.
+	Container func(hub, container string) (string, error)
 	// Registrars are the DPS instances.
 	Registrars Registrars
 	World      World

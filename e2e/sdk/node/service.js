@@ -1,8 +1,8 @@
-// A back end on azure-iothub: registry, modules, twins, methods, queries, jobs, configurations and
-// statistics over HTTPS.
+// A back end on azure-iothub: registry, modules, twins, methods, queries, jobs, configurations, import and
+// export, and statistics over HTTPS.
 //
-// Environment: IOTHUB_CONNECTION_STRING, DEVICE_ID (a connected device that answers methods),
-// NODE_EXTRA_CA_CERTS. Prints one JSON object for each step.
+// Environment: IOTHUB_CONNECTION_STRING, DEVICE_ID (a connected device that answers methods), CONTAINER_URI
+// (a signed blob container for import and export), NODE_EXTRA_CA_CERTS. Prints one JSON object for each step.
 'use strict';
 
 const { Registry, Client, JobClient } = require('azure-iothub');
@@ -89,6 +89,25 @@ async function main() {
   await registry.applyConfigurationContentOnDevice('js-1', { modulesContent: { mod: { 'properties.desired': { applied: true } } } });
   step('applied', { text: String(body(await registry.getModuleTwin('js-1', 'mod')).properties.desired.applied) });
   await registry.removeConfiguration('js-config');
+
+  await jobs.scheduleDeviceMethod('js-method-job', `deviceId = '${live}'`, { methodName: 'reboot', payload: null, responseTimeoutInSeconds: 10 }, new Date(), 60);
+  do {
+    job = body(await jobs.getJob('js-method-job'));
+    await new Promise((done) => setTimeout(done, 100));
+  } while (!['completed', 'failed'].includes(job.status));
+  step('method job', { status: job.status, text: String(job.deviceJobStatistics.succeededCount) });
+  await jobs.scheduleTwinUpdate('js-late', '*', { etag: '*', tags: { late: true } }, new Date(Date.now() + 3600000), 60);
+  step('job cancelled', { status: body(await jobs.cancelJob('js-late')).status });
+  await refused('job unknown', () => jobs.getJob('js-none'));
+
+  const container = process.env.CONTAINER_URI;
+  const exported = body(await registry.exportDevicesToBlob(container, false));
+  step('export', { status: body(await registry.getJob(exported.jobId)).status });
+  await registry.delete('js-4');
+  const imported = body(await registry.importDevicesFromBlob(container, container));
+  step('import', { status: imported.status, text: body(await registry.get('js-4')).deviceId });
+  step('transfers', { text: String(body(await registry.listJobs()).length) });
+  await refused('export elsewhere', () => registry.exportDevicesToBlob('https://account.blob.core.windows.net/x?sig=y', true));
 
   const statistics = body(await registry.getRegistryStatistics());
   step('statistics', { text: String(statistics.disabledDeviceCount) });

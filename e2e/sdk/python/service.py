@@ -1,6 +1,8 @@
-"""A back end on azure-iot-hub: registry, modules, twins, methods, queries, jobs and statistics over HTTPS.
+"""A back end on azure-iot-hub: registry, modules, twins, methods, queries, jobs, configurations, import and
+export, and statistics over HTTPS; the exported blob is read and an import's written with azure-storage-blob.
 
-Environment: IOTHUB_CONNECTION_STRING, DEVICE_ID (a connected device that answers methods), REQUESTS_CA_BUNDLE.
+Environment: IOTHUB_CONNECTION_STRING, DEVICE_ID (a connected device that answers methods), CONTAINER_URI (a
+signed blob container), REQUESTS_CA_BUNDLE.
 Prints one JSON object for each step.
 """
 
@@ -14,12 +16,15 @@ from azure.iot.hub.models import (
     CloudToDeviceMethod,
     Configuration,
     ConfigurationContent,
+    ConfigurationQueriesTestInput,
     ExportImportDevice,
+    JobProperties,
     JobRequest,
     QuerySpecification,
     Twin,
     TwinProperties,
 )
+from azure.storage.blob import ContainerClient
 from msrest.exceptions import HttpOperationError
 
 connection_string = os.environ["IOTHUB_CONNECTION_STRING"]
@@ -113,8 +118,38 @@ configuration = configurations.create_configuration(Configuration(
 ))
 step("configuration", text=configuration.id, status=str(configurations.get_configuration("py-config").priority))
 step("configured", text=json.dumps(registry.get_twin("py-1").properties.desired.get("fleet")))
+configuration = configurations.get_configuration("py-config")
+configuration.priority = 7
+step("reconfigured", text=str(configurations.update_configuration(configuration, configuration.etag).priority))
+refused("reconfigured stale", lambda: configurations.update_configuration(configuration, configuration.etag))
+tested = configurations.test_configuration_queries(ConfigurationQueriesTestInput(target_condition="tags.site =="))
+step("condition tested", text=str(bool(tested.target_condition_error)))
+configurations.apply_configuration_on_edge_device("py-1", ConfigurationContent(modules_content={"mod": {"properties.desired": {"applied": True}}}))
+step("applied", text=str(registry.get_module_twin("py-1", "mod").properties.desired["applied"]))
 configurations.delete_configuration("py-config")
 step("configurations", text=str(len(configurations.get_configurations())))
+
+late = str(uuid.uuid4())
+jobs.create_scheduled_job(late, JobRequest(
+    job_id=late, type="scheduleDeviceMethod", query_condition="*", start_time="2027-06-01T00:00:00Z", max_execution_time_in_seconds=60,
+    cloud_to_device_method=CloudToDeviceMethod(method_name="reboot", payload={}),
+))
+jobs.cancel_scheduled_job(late)
+step("job cancelled", status=jobs.get_scheduled_job(late).status)
+
+container = os.environ["CONTAINER_URI"]
+blobs = ContainerClient.from_container_url(container, connection_verify=os.environ["REQUESTS_CA_BUNDLE"])
+export = jobs.create_import_export_job(JobProperties(type="export", output_blob_container_uri=container, exclude_keys_in_export=True))
+lines = blobs.download_blob("devices.txt").readall().decode().splitlines()
+step("export", status=jobs.get_import_export_job(export.job_id).status, text=str(sum('"id":"py-' in line for line in lines)))
+blobs.upload_blob("new.txt", json.dumps({"id": "imported-1", "tags": {"site": "new"}}) + "\n" + json.dumps({"id": "no such id"}) + "\n")
+done = jobs.create_import_export_job(JobProperties(
+    type="import", input_blob_container_uri=container, input_blob_name="new.txt", output_blob_container_uri=container,
+))
+step("import", status=done.status, text=json.dumps(registry.get_twin("imported-1").tags))
+step("import errors", text=json.loads(blobs.download_blob("importErrors.log").readall())["id"])
+step("transfers", text=str(len(jobs.get_import_export_jobs())))
+registry.delete_device("imported-1")
 
 registry.delete_module("py-1", "mod")
 for name in ("py-1", "py-2", "py-3", "bulk-1", "bulk-2"):

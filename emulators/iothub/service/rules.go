@@ -98,11 +98,12 @@ var queryRules = []rule.Rule{
 
 var jobRules = []rule.Rule{
 	{ID: "SVC-27", Title: "a job changes or calls the devices that its query finds; devices.jobs has a row for each", Source: "Azure IoT Hub docs: Schedule jobs on multiple devices; azure-iothub, pl/models", Grade: rule.Assumed,
-		Assumption: "it runs at once or at its start time, registryReadWrite may make jobs, ArgumentInvalid for what cannot be read", Causes: []rule.Cause{
+		Assumption: "it runs at once or at its start time, registryReadWrite may make jobs, ArgumentInvalid for what cannot be read; imports and exports use the hub's own blob store, are done when they are answered, and write what could not be imported into importErrors.log", Causes: []rule.Cause{
 			{ID: "invalid", Why: "id, type, times or content of the job cannot be used", Fix: "type scheduleUpdateTwin with updateTwin or scheduleDeviceMethod with cloudToDeviceMethod, queryCondition as behind WHERE, startTime in ISO 8601"},
 			{ID: "exists", Why: "the hub has a job of this id", Fix: "take a new id; a finished job keeps its own"},
 			{ID: "unknown", Why: "the hub has no job of this id", Fix: "mend the id; jobs are listed at /jobs/v2/query"},
 			{ID: "ended", Why: "the job has ended and cannot be cancelled", Fix: "nothing is left to be done"},
+			{ID: "container", Why: "the blob container of an import or export cannot be used", Fix: "give the address of a container of this hub's own blob store with its signature: GET /api/v1/iothub/{hub}/containers/{container} of the admin API, or BlobContainer of the library"},
 			{ID: "active", Why: "too many jobs have not ended", Fix: "wait for some, or cancel them"},
 		}},
 	{ID: "SVC-28", Title: "configurations are kept and set on the twins that they target; applyConfigurationContent sets module twins", Source: "Azure IoT Hub docs: Automatic device and module management using the Azure CLI; " + srcREST + "; " + srcErrors + " (4004xx, 404301, 409401, 413101)", Grade: rule.Assumed,

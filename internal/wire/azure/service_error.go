@@ -11,6 +11,7 @@ const (
 	InvalidProtocolVersion = 400001
 	ArgumentInvalid        = 400004
 	FormatError            = 400006
+	BlobContainerInvalid   = 400008
 	DeviceDefinedTwice     = 400011
 	BulkFailure            = 400013
 	InvalidTargetCondition = 400401
@@ -48,6 +49,7 @@ var errorNames = map[int]string{
 	InvalidProtocolVersion: "InvalidProtocolVersion",
 	ArgumentInvalid:        "ArgumentInvalid",
 	FormatError:            "IotHubFormatError",
+	BlobContainerInvalid:   "BlobContainerValidationError",
 	DeviceDefinedTwice:     "DeviceDefinedMultipleTimes",
 	BulkFailure:            "BulkRegistryOperationFailure",
 	InvalidTargetCondition: "InvalidConfigurationTargetCondition",
