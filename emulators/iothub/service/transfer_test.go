@@ -52,13 +52,13 @@ func TestExportAndImport(t *testing.T) {
 	require.Equal(t, "completed", job["status"])
 	require.Nil(t, job["failureReason"])
 	lines := b.blob("exports", "devices.txt")
-	require.Len(t, lines, 3)
+	require.Len(t, lines, 5, "two devices, their module, and the two of every Edge device")
 	var first map[string]any
 	require.NoError(t, json.Unmarshal([]byte(lines[0]), &first))
 	require.Equal(t, [4]any{"dev-1", "disabled", "sold", map[string]any{"site": "here"}}, [4]any{first["id"], first["status"], first["statusReason"], first["tags"]})
 	require.Equal(t, ownerKey, first["authentication"].(map[string]any)["symmetricKey"].(map[string]any)["primaryKey"])
 	require.EqualValues(t, 5, first["properties"].(map[string]any)["desired"].(map[string]any)["rate"])
-	require.Contains(t, lines[1], `"moduleId":"mod"`)
+	require.Contains(t, lines[3], `"moduleId":"mod"`)
 
 	bare := b.transfer(map[string]any{"type": "export", "outputBlobContainerUri": b.container("exports", "w"), "outputBlobName": "bare.txt", "excludeKeysInExport": true})
 	require.Equal(t, "completed", bare["status"])
