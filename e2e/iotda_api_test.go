@@ -72,3 +72,25 @@ func TestIoTDAResetSecret(t *testing.T) {
 	send(t, fresh, huawei(node1ID, node1, hmacOf("2025041401", "another_secret")).Bytes())
 	wantConnack(t, fresh, 0)
 }
+
+// What a device has reported, who is registered and what waits for it survive the end of the process.
+func TestIoTDASurvivesARestart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first := fakecloud.Start(t, fakecloud.WithDataDir(dir))
+	c := online(t, first)
+	puback(t, c, node1Sys+"properties/report", `{"services":[{"service_id":"Battery","properties":{"batteryLevel":80},"event_time":"20151212T121212Z"}]}`, 1)
+	require.Equal(t, http.StatusCreated, iotdaSays(t, first, "POST", "/devices", `{"node_id":"n9","product_id":"demo","auth_info":{"secret":"another_secret"}}`).StatusCode)
+	require.Equal(t, http.StatusCreated, iotdaSays(t, first, "POST", "/devices/demo_n9/messages", `{"message_id":"m1","message":"later"}`).StatusCode)
+	require.Equal(t, http.StatusOK, ask(t, first, via{name: iotdaAPI}, "PUT /obs/bucket/file", "kept").StatusCode)
+	require.NoError(t, first.Close())
+
+	second := fakecloud.Start(t, fakecloud.WithDataDir(dir))
+	require.EqualValues(t, 80, reported(t, second, node1, "Battery")["batteryLevel"])
+	require.Contains(t, iotdaSays(t, second, "GET", "/devices/demo_node1", "").body, `"status":"OFFLINE"`)
+	require.Equal(t, "kept", ask(t, second, via{name: iotdaAPI}, "GET /obs/bucket/file", "").body)
+	n9 := dial(t, second, via{name: iotdaMQTT})
+	send(t, n9, huawei("demo_n9_0_0_2025041401", "demo_n9", hmacOf("2025041401", "another_secret")).Bytes())
+	wantConnack(t, n9, 0)
+	require.Contains(t, receive(t, n9).Payload(), `"content":"later"`)
+}
