@@ -77,13 +77,19 @@ func (e enroller) Enroll(t mindsphere.Tenant, cas []mindsphere.CA) error {
 	}
 	x := &dps.X509{}
 	for n, ca := range cas {
+		if old, ok := e.dps.CA(i.Name, names[n]); ok && old.Certificate == ca.Certificate && old.Verified == ca.Verified {
+			*[]*string{&x.PrimaryCA, &x.SecondaryCA}[n] = names[n]
+			continue
+		}
 		if err := e.dps.PutCA(i.Name, dps.CA{Name: names[n], Certificate: ca.Certificate, Verified: ca.Verified}); err != nil {
 			return err
 		}
 		*[]*string{&x.PrimaryCA, &x.SecondaryCA}[n] = names[n]
 	}
 	group.Attestation.X509 = x
-	if len(cas) > 0 {
+	old, _ := e.dps.Group(i.Name, group.ID)
+	same := old.Attestation.X509 != nil && *old.Attestation.X509 == *x && slices.Equal(old.IoTHubs, group.IoTHubs)
+	if len(cas) > 0 && !same {
 		if _, err := e.dps.PutGroup(i.Name, group); err != nil {
 			return err
 		}

@@ -228,7 +228,7 @@ func (p mindPart) disconnect(endpoint, id string) {
 // region eu2 does not.
 func (p mindPart) expire(endpoint, id string) error {
 	if t, ok := p.g.cores.mind.Tenant(endpoint); ok && t.Region == mindsphere.EU2 {
-		return hubPart{p.g}.expire(t.Hub, id)
+		return hubPart(p).expire(t.Hub, id)
 	}
 	return plane.ErrNothingToExpire
 }

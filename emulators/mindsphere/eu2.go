@@ -18,12 +18,20 @@ import (
 type Enroller interface {
 	// Enroll makes the tenant's enrollment group lead agents with certificates of these CAs, at most MaxCAs, to
 	// the tenant's hub; one that is not verified is known there and admits nobody. Without CAs there is no
-	// group. The error says what DPS or hub lack.
+	// group. What is so already is left alone. The error says what DPS or hub lack.
 	Enroll(t Tenant, cas []CA) error
 }
 
-// EnrollAt makes e the Enroller. It is called once, before any tenant is put.
-func (s *Service) EnrollAt(e Enroller) { s.enroller = e }
+// EnrollAt makes e the Enroller. It is called once, before any tenant is put. Tenants that the store holds are
+// enrolled again, in case that an earlier process ended between the two.
+func (s *Service) EnrollAt(e Enroller) {
+	s.enroller = e
+	for _, t := range s.Tenants() {
+		if err := s.enroll(t.Name); err != nil {
+			s.log.Warn("tenant not enrolled", "endpoint", t.Name, "cause", err)
+		}
+	}
+}
 
 const enrollmentGroup = "TenantEnrollmentGroup-TenantCACertificate-"
 
