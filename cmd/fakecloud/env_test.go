@@ -104,7 +104,7 @@ func TestTrustLines(t *testing.T) {
 	for target, part := range map[string]string{
 		"python":    "server_verification_cert=open(\"/my root.pem\").read()\n",
 		"node":      "export NODE_EXTRA_CA_CERTS='/my root.pem'\n",
-		"java":      "keytool -importcert -noprompt -alias fakecloud -storetype PKCS12 -storepass changeit -file '/my root.pem' -keystore '/my root.p12'\n",
+		"java":      "rm -f '/my root.p12'\nkeytool -importcert -noprompt -alias fakecloud -storetype PKCS12 -storepass changeit -file '/my root.pem' -keystore '/my root.p12'\n",
 		"dotnet":    "certutil -addstore -user Root '/my root.pem'\n",
 		"c":         "OPTION_TRUSTED_CERT, root);\n",
 		"az":        "REQUESTS_CA_BUNDLE='/my root.pem'\n",

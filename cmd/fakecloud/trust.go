@@ -59,7 +59,7 @@ func trustLines(target, root string) string {
 #   client.setOptions({ca: fs.readFileSync(` + quoteJSON(root) + ", \"utf8\")})\n"
 	case "java":
 		store := trustStore(root)
-		return "keytool -importcert -noprompt -alias fakecloud -storetype PKCS12 -storepass changeit -file " + quoted + " -keystore " + quoteShell(store) + `
+		return "rm -f " + quoteShell(store) + "\nkeytool -importcert -noprompt -alias fakecloud -storetype PKCS12 -storepass changeit -file " + quoted + " -keystore " + quoteShell(store) + `
 export JAVA_TOOL_OPTIONS=` + quoteShell("-Djavax.net.ssl.trustStore="+store+" -Djavax.net.ssl.trustStorePassword=changeit") + "\n"
 	case "dotnet":
 		return "export SSL_CERT_FILE=" + quoted + `   # Linux

@@ -125,6 +125,17 @@ type TwinPatch struct {
 	Tags    map[string]any
 	Desired map[string]any
 	Replace bool
+	// ClearTags and ClearDesired remove every key of a part, as a null in the place of the part does.
+	ClearTags, ClearDesired bool
+}
+
+// nulls is the patch that removes every key of values.
+func nulls(values map[string]any) map[string]any {
+	patch := make(map[string]any, len(values))
+	for k := range values {
+		patch[k] = nil
+	}
+	return patch
 }
 
 // DesiredSink is a Downlink that can tell its client of changed desired properties.
@@ -151,6 +162,12 @@ func (s *Service) ChangeTwin(hub, device, module string, p TwinPatch, match stri
 	t, err := s.twins.Update(twinKey(h.Host, device, module), func(t Twin) (Twin, error) {
 		if !matches(match, t.ETag()) {
 			return t, ErrPrecondition
+		}
+		if p.ClearTags {
+			p.Tags = nulls(t.Tags)
+		}
+		if p.ClearDesired {
+			p.Desired = nulls(t.Desired.Values)
 		}
 		return s.change(t, p)
 	})

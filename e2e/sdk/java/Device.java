@@ -51,7 +51,8 @@ import javax.net.ssl.SSLContext;
 
 /**
  * One device after another on the Azure IoT SDK for Java, in one virtual machine: each line of standard input is a
- * JSON object with the settings that the Python and Node programs take from the environment. A device, or with
+ * JSON object with the settings that the Python and Node programs take from the environment, where this one looks
+ * for those that are absent. A device, or with
  * MODULE_ID a module, registers by DPS unless told a hub, sends telemetry, uploads a file if UPLOAD names one, and with SESSION uses all that a
  * hub offers until it is told "bye" by a message or a method. TRANSPORT is mqtt, ws (MQTT over WebSocket) or http.
  *
@@ -98,8 +99,13 @@ public final class Device {
     }
 
     private String get(String name) {
-        JsonElement value = settings.get(name);
-        return value == null || value.getAsString().isEmpty() ? null : value.getAsString();
+        JsonElement given = settings.get(name);
+        String value = given == null ? System.getenv(name) : given.getAsString();
+        return value == null || value.isEmpty() ? null : value;
+    }
+
+    private String key() {
+        return get("DEVICE_KEY") != null ? get("DEVICE_KEY") : get("PROVISIONING_SYMMETRIC_KEY");
     }
 
     private IotHubClientProtocol protocol() {
@@ -109,7 +115,7 @@ public final class Device {
     }
 
     private void run() throws Exception {
-        InternalClient client = get("PROVISIONING_HOST") != null ? register() : hubClient();
+        InternalClient client = get("HUB_HOST") == null ? register() : hubClient();
         CountDownLatch lost = new CountDownLatch(1);
         client.setConnectionStatusChangeCallback(change -> {
             if (change.getNewStatus() == IotHubConnectionStatus.DISCONNECTED_RETRYING) {
@@ -161,7 +167,7 @@ public final class Device {
     private SecurityProvider security() throws Exception {
         String id = get("PROVISIONING_REGISTRATION_ID");
         if (get("PFX_FILE") == null) {
-            return new SecurityProviderSymmetricKey(get("DEVICE_KEY").getBytes(StandardCharsets.UTF_8), id);
+            return new SecurityProviderSymmetricKey(key().getBytes(StandardCharsets.UTF_8), id);
         }
         KeyStore store = keyStore();
         String alias = store.aliases().nextElement();
@@ -193,7 +199,7 @@ public final class Device {
             options.sslContext(context);
             text += ";x509=true";
         } else {
-            text += ";SharedAccessKey=" + get("DEVICE_KEY");
+            text += ";SharedAccessKey=" + key();
         }
         if (get("GATEWAY_HOST") != null) {
             text += ";GatewayHostName=" + get("GATEWAY_HOST");

@@ -1,7 +1,7 @@
 // One device, or with MODULE_ID one module, on the Azure IoT SDK for Node: registers by DPS unless told a
 // hub, sends telemetry, uploads a file if UPLOAD names one, and with SESSION uses all that a hub offers until
 // it is told "bye" by a message or a method. TRANSPORT is mqtt, ws (MQTT over WebSocket) or http.
-// Settings come from the environment; each step is printed as one JSON line. A refusal ends with exit
+// Settings come from the environment, as `fakecloud env --for node` prints it or one by one; each step is printed as one JSON line. A refusal ends with exit
 // code 3 and the SDK's own error name. The CA is trusted by NODE_EXTRA_CA_CERTS.
 'use strict';
 
@@ -29,7 +29,7 @@ async function register() {
   const id = env.PROVISIONING_REGISTRATION_ID;
   const security = env.CERT_FILE
     ? new X509Security(id, certificate())
-    : new SymmetricKeySecurityClient(id, env.DEVICE_KEY);
+    : new SymmetricKeySecurityClient(id, env.DEVICE_KEY || env.PROVISIONING_SYMMETRIC_KEY);
   const client = ProvisioningDeviceClient.create(
     env.PROVISIONING_HOST, env.PROVISIONING_IDSCOPE, new provisioning(), security);
   const result = await client.register();
@@ -81,10 +81,10 @@ async function session(client) {
 
 async function main() {
   let [hub, device] = [env.HUB_HOST, env.DEVICE_ID];
-  if (env.PROVISIONING_HOST) [hub, device] = await register();
+  if (env.PROVISIONING_HOST && !env.CONNECTION_STRING) [hub, device] = await register();
   const gateway = env.GATEWAY_HOST ? `;GatewayHostName=${env.GATEWAY_HOST}` : '';
-  const secret = env.CERT_FILE ? 'x509=true' : `SharedAccessKey=${env.DEVICE_KEY}`;
-  const text = `HostName=${hub};DeviceId=${device};${secret}${gateway}`;
+  const secret = env.CERT_FILE ? 'x509=true' : `SharedAccessKey=${env.DEVICE_KEY || env.PROVISIONING_SYMMETRIC_KEY}`;
+  const text = env.CONNECTION_STRING || `HostName=${hub};DeviceId=${device};${secret}${gateway}`;
   const client = env.MODULE_ID
     ? ModuleClient.fromConnectionString(`${text};ModuleId=${env.MODULE_ID}`, transport)
     : Client.fromConnectionString(text, transport);

@@ -2,7 +2,7 @@
 hub, sends telemetry, uploads a file if UPLOAD names one, and with SESSION uses all that a hub offers until
 it is told "bye" by a message or a method. TRANSPORT=ws is MQTT over WebSocket.
 
-Settings come from the environment; each step is printed as one JSON line. A refusal ends with exit
+Settings come from the environment, as `fakecloud env --for python` prints it or one by one; each step is printed as one JSON line. A refusal ends with exit
 code 3 and the SDK's own error class.
 """
 
@@ -36,7 +36,8 @@ def register(ca):
     if env("CERT_FILE"):
         client = ProvisioningDeviceClient.create_from_x509_certificate(x509=x509(), **common)
     else:
-        client = ProvisioningDeviceClient.create_from_symmetric_key(symmetric_key=env("DEVICE_KEY"), **common)
+        key = env("DEVICE_KEY") or env("PROVISIONING_SYMMETRIC_KEY")
+        client = ProvisioningDeviceClient.create_from_symmetric_key(symmetric_key=key, **common)
     result = client.register()
     state = result.registration_state
     say("registered", status=result.status, hub=getattr(state, "assigned_hub", None),
@@ -49,6 +50,8 @@ def register(ca):
 def hub_client(ca, hub, device):
     options = {"server_verification_cert": ca, "websockets": env("TRANSPORT") == "ws", "connection_retry_interval": 1}
     module, gateway = env("MODULE_ID"), env("GATEWAY_HOST")
+    if env("CONNECTION_STRING"):
+        return IoTHubDeviceClient.create_from_connection_string(env("CONNECTION_STRING"), **options)
     if env("CERT_FILE"):
         if gateway:
             options["gateway_hostname"] = gateway
@@ -57,7 +60,7 @@ def hub_client(ca, hub, device):
                 x509=x509(), hostname=hub, device_id=device, module_id=module, **options)
         return IoTHubDeviceClient.create_from_x509_certificate(
             x509=x509(), hostname=hub, device_id=device, **options)
-    text = f"HostName={hub};DeviceId={device};SharedAccessKey={env('DEVICE_KEY')}"
+    text = f"HostName={hub};DeviceId={device};SharedAccessKey={env('DEVICE_KEY') or env('PROVISIONING_SYMMETRIC_KEY')}"
     if gateway:
         text += f";GatewayHostName={gateway}"
     if module:
@@ -116,10 +119,12 @@ def session(client):
 
 
 def main():
-    with open(env("CA_FILE"), encoding="ascii") as file:
-        ca = file.read()
+    ca = None  # the roots that OpenSSL is told by SSL_CERT_FILE
+    if env("CA_FILE"):
+        with open(env("CA_FILE"), encoding="ascii") as file:
+            ca = file.read()
     hub, device = env("HUB_HOST"), env("DEVICE_ID")
-    if env("PROVISIONING_HOST"):
+    if env("PROVISIONING_HOST") and not env("CONNECTION_STRING"):
         hub, device = register(ca)
     client = hub_client(ca, hub, device)
     client.connect()

@@ -26,7 +26,12 @@ func (c *call) decode(into any, most int64) error {
 	if err != nil {
 		return failed("SVC-38/json", azure.ArgumentInvalid, "the body ended early", fmt.Sprintf("%d bytes", len(body)), "as many bytes as Content-Length says")
 	}
-	err = azure.ReadJSON(body, into)
+	return readJSON(body, into)
+}
+
+// readJSON reads a body, or a part of one.
+func readJSON(body []byte, into any) error {
+	err := azure.ReadJSON(body, into)
 	switch {
 	case err == nil:
 		return nil

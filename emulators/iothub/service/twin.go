@@ -27,18 +27,51 @@ func (c *call) putTwin() (answer, error) { return c.changeTwin(true) }
 // changeTwin merges into a twin or replaces its tags and desired properties. What is the hub's own in the
 // body is ignored, reported properties too: clients send back the twin that they have read.
 func (c *call) changeTwin(replace bool) (answer, error) {
-	var in azure.TwinRequest
+	var in twinRequest
 	if err := c.decode(&in, maxBody); err != nil {
+		return answer{}, err
+	}
+	patch, err := in.patch(replace)
+	if err != nil {
 		return answer{}, err
 	}
 	device, module := c.identity()
 	match, _ := c.ifMatch()
-	_, err := c.Handler.hub.ChangeTwin(c.hub.Host, device, module, twinPatch(in.Tags, in.Properties.Desired, replace), match)
-	if err != nil {
+	if _, err := c.Handler.hub.ChangeTwin(c.hub.Host, device, module, patch, match); err != nil {
 		return answer{}, c.fault(err, faults{invalid: "SVC-10/invalid", etag: "SVC-11/etag"})
 	}
 	c.Handler.hub.ApplyConfigurations(c.hub.Host, device)
 	return c.getTwin()
+}
+
+// twinRequest is a change of a twin as clients send it. A part that is null is not one that is absent: it loses
+// all its keys (azure-iot-sdk-node, twin_e2e_tests.js "can null out all desired properties").
+type twinRequest struct {
+	azure.TwinRequest
+	Tags       json.RawMessage `json:"tags"`
+	Properties struct {
+		Desired json.RawMessage `json:"desired"`
+	} `json:"properties"`
+}
+
+// patch reads the parts.
+func (r twinRequest) patch(replace bool) (iothub.TwinPatch, error) {
+	var tags, desired map[string]any
+	for _, part := range []struct {
+		text json.RawMessage
+		into *map[string]any
+	}{{r.Tags, &tags}, {r.Properties.Desired, &desired}} {
+		if part.text == nil {
+			continue
+		}
+		if err := readJSON(part.text, part.into); err != nil {
+			return iothub.TwinPatch{}, err
+		}
+	}
+	p := twinPatch(tags, desired, replace)
+	p.ClearTags = !replace && string(r.Tags) == "null"
+	p.ClearDesired = !replace && string(r.Properties.Desired) == "null"
+	return p, nil
 }
 
 // twinPatch is a change without what is the hub's own in it.

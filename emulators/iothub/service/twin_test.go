@@ -71,6 +71,26 @@ func TestPatchTwin(t *testing.T) {
 	require.EqualValues(t, 4, b.do("GET", "/twins/d", "").ok(200)["version"], "nothing has changed")
 }
 
+// A null in the place of a part removes all its keys, and the device is told of each.
+func TestNullOutTwin(t *testing.T) {
+	t.Parallel()
+	b := newBackend(t)
+	b.create("d")
+	l := b.connect("d", false)
+	b.do("PATCH", "/twins/d", `{"tags":{"site":"a"},"properties":{"desired":{"rate":5,"deep":{"n":1}}}}`).ok(200)
+	<-l.desired
+	twin := b.do("PATCH", "/twins/d", `{"properties":{"desired":null}}`).ok(200)
+	require.Equal(t, `{"$version":3,"deep":null,"rate":null}`, <-l.desired)
+	require.Equal(t, map[string]any{"site": "a"}, twin["tags"], "absent is not null")
+	desired := twin["properties"].(map[string]any)["desired"].(map[string]any)
+	require.NotContains(t, desired, "rate")
+	require.NotContains(t, desired, "deep")
+	twin = b.do("PATCH", "/twins/d", `{"tags":null}`).ok(200)
+	require.Empty(t, twin["tags"])
+	require.Empty(t, l.desired)
+	b.do("PATCH", "/twins/d", `{"tags":[1]}`).fails(400, "ArgumentInvalid")
+}
+
 func TestReplaceTwin(t *testing.T) {
 	t.Parallel()
 	b := newBackend(t)
