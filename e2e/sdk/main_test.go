@@ -24,6 +24,7 @@ var vendorNames = []string{
 	"fakecloud-hub.azure-devices.net",
 	"eWONPROJECT.azure-devices.net",
 	"conn-demo2-iothub.azure-devices.net",
+	"mygateway.contoso.com",
 	"mindconnectmqtt.eu1.mindsphere.io",
 	"gateway.eu1.mindsphere.io",
 	"mqtt.site.test",

@@ -88,8 +88,9 @@ async function main() {
   const client = env.MODULE_ID
     ? ModuleClient.fromConnectionString(`${text};ModuleId=${env.MODULE_ID}`, transport)
     : Client.fromConnectionString(text, transport);
-  if (env.CERT_FILE) {
-    const set = client.setOptions(certificate());
+  const root = env.EDGE_CA ? { ca: fs.readFileSync(env.EDGE_CA, 'utf-8') } : {};
+  if (env.CERT_FILE || env.EDGE_CA) {
+    const set = client.setOptions({ ...(env.CERT_FILE ? certificate() : {}), ...root });
     if (env.TRANSPORT !== 'http') await set; // the HTTPS transport never says that it is done
   }
   if (env.TRANSPORT === 'http') client.setOptions({ http: { receivePolicy: { interval: 1 } } });
