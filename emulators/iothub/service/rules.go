@@ -144,4 +144,5 @@ var accessRules = []rule.Rule{
 			{ID: "size", Why: "the body is larger than any valid one", Fix: "send less at once"},
 		}},
 	{ID: "SVC-39", Title: "an id with odd characters names the same device on every protocol", Source: srcIDs, Grade: rule.Documented},
+	{ID: "SVC-40", Title: "after a restart with the same data directory identities, twins, etags and queues are as they were", Source: "fakecloud: state in the data directory", Grade: rule.Documented},
 }
