@@ -31,10 +31,10 @@ func (a *app) swarmCommand() *cobra.Command {
 			"it with its summary. Exit code 0 only if every device connected and every message was acknowledged.",
 		Example: "  fakecloud swarm azure -n 500\n  fakecloud swarm mindsphere -n 100 --count 0 --duration 1m\n  fakecloud swarm iotda -n 50 --format json",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return usagef("swarm wants a platform: azure, mindsphere or iotda%s", help(cmd, nearCommands(cmd, args)))
+			return usagef("swarm wants a platform: azure, mindsphere, iotda or edge%s", help(cmd, nearCommands(cmd, args)))
 		},
 	}
-	cmd.AddCommand(a.swarmAzureCommand(), a.swarmMindSphereCommand(), a.swarmIoTDACommand())
+	cmd.AddCommand(a.swarmAzureCommand(), a.swarmMindSphereCommand(), a.swarmIoTDACommand(), a.swarmEdgeCommand())
 	return cmd
 }
 

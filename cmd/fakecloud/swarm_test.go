@@ -40,6 +40,7 @@ func TestSwarm(t *testing.T) {
 		"mindsphere":     {[]string{"mindsphere"}, "mindsphere"},
 		"mindsphere eu2": {[]string{"mindsphere", "--region", "eu2", "--prefix", "eu2-"}, "mindsphere"},
 		"iotda":          {[]string{"iotda"}, "iotda"},
+		"edge":           {[]string{"edge", "--prefix", "leaf-"}, "edge"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -120,6 +121,8 @@ func TestSwarmUsage(t *testing.T) {
 		"--region is one of":             {"mindsphere", "--region", "eu3"},
 		"--host needs --tenant":          {"mindsphere", "--host", "h"},
 		"no credential for h: give --se": {"iotda", "--host", "h"},
+		"--host needs --hub and --key":   {"edge", "--host", "h"},
+		"--key: ":                        {"edge", "--host", "h", "--hub", "g", "--key", "?"},
 		"--sign is one of":               {"iotda", "--sign", "9"},
 		"expected a JSON object":         {"iotda", "--message", "80"},
 	} {

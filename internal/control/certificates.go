@@ -55,7 +55,7 @@ func (a *api) certificates() {
 	huma.Register(a.huma, ca, func(context.Context, *struct{}) (*fileOutput, error) {
 		return pemFile("ca.pem", a.plane.PKI.RootPEM()), nil
 	})
-	named := file(call(http.MethodGet, "/api/v1/pki/{file}", "pki", "{name}.pem: root (also as AmazonRootCA1), or a device CA with those above it"), "application/x-pem-file")
+	named := file(call(http.MethodGet, "/api/v1/pki/{file}", "pki", "{name}.pem: root (also as AmazonRootCA1), the gateways' azure-iot-test-only.root.ca.cert, or a device CA with those above it"), "application/x-pem-file")
 	huma.Register(a.huma, named, a.getCA)
 
 	issue := call(http.MethodPost, "/api/v1/pki/devices", "issue-device", "A key and a certificate for a device, as JSON with PEM texts or as a PFX file")
@@ -82,6 +82,14 @@ func pemFile(name string, text []byte) *fileOutput {
 func (a *api) getCA(_ context.Context, in *struct {
 	File string `path:"file" maxLength:"80"`
 }) (*fileOutput, error) {
+	if in.File == pki.EdgeRootFile && a.plane.EdgeRoot != nil {
+		root, err := a.plane.EdgeRoot()
+		if err != nil {
+			a.log.Error("the gateways' root not made", "cause", err)
+			return nil, refuse(http.StatusInternalServerError, "the gateways' root could not be made; the instance's log says why")
+		}
+		return pemFile(in.File, root), nil
+	}
 	name, ok := strings.CutSuffix(in.File, ".pem")
 	if ok && (name == "root" || pki.IsVendorRoot(in.File)) {
 		return pemFile(in.File, a.plane.PKI.RootPEM()), nil

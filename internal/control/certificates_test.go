@@ -49,6 +49,9 @@ func TestCertificateFiles(t *testing.T) {
 	require.NotNil(t, block)
 	require.Equal(t, root, in.get(t, "/api/v1/pki/root.pem").body)
 	require.Equal(t, root, in.get(t, "/api/v1/pki/AmazonRootCA1.pem").body)
+	gateways := in.get(t, "/api/v1/pki/azure-iot-test-only.root.ca.cert.pem").body
+	require.Contains(t, gateways, "BEGIN CERTIFICATE")
+	require.NotEqual(t, root, gateways)
 	require.Contains(t, in.get(t, "/api/v1/pki/demo-ca.pem").body, "BEGIN CERTIFICATE")
 	for _, path := range []string{"demo-ca.key", "root.key", "none.pem", "..%2Froot.pem", ".pem"} {
 		a := in.get(t, "/api/v1/pki/"+path)

@@ -24,8 +24,10 @@ type Plane struct {
 	Clock   *clock.Control
 	Faults  *fault.Set
 	PKI     *pki.Authority
-	Devices Devices
-	Hubs    Hubs
+	// EdgeRoot returns the root of the gateways in PEM; nil where there are none.
+	EdgeRoot func() ([]byte, error)
+	Devices  Devices
+	Hubs     Hubs
 	// Container returns the signed address of a blob container of a hub. The error is ErrNoHub.
 	Container func(hub, container string) (string, error)
 	// Registrars are the DPS instances.
