@@ -155,7 +155,7 @@ func TestReconnectAfterTakeover(t *testing.T) {
 		p.Take()
 		require.NoError(t, <-sent)
 		p.Drop()
-		p, _ = c.Accept("\x20\x02\x00\x05")
+		c.Accept("\x20\x02\x00\x05")
 		<-a.Done()
 		var refused *ConnectError
 		require.ErrorAs(t, a.Err(), &refused)

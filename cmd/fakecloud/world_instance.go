@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/fakecloud/fakecloud/emulators/iotda"
 	"github.com/fakecloud/fakecloud/internal/hosts"
 	"github.com/fakecloud/fakecloud/internal/world"
 )
@@ -117,6 +118,16 @@ func defaultNames(w *world.World) ([]string, error) {
 	}
 	for _, t := range w.MindSphere.Tenants {
 		if err := table.Put(hosts.MindSphere, t.Name, tenantHosts(t)...); err != nil {
+			return nil, err
+		}
+	}
+	for _, i := range w.IoTDA.Instances {
+		if err := table.Put(hosts.IoTDA, i.Name, iotda.Instance{Name: i.Name, Region: i.Region}.Hosts()...); err != nil {
+			return nil, err
+		}
+	}
+	for _, g := range w.Edge.Gateways {
+		if err := table.Put(hosts.Edge, g.HostName, append([]string{g.HostName}, g.Aliases...)...); err != nil {
 			return nil, err
 		}
 	}

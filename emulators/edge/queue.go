@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -219,11 +218,4 @@ func (q *queue) view() Queued {
 		v.Lanes = append(v.Lanes, Lane{Endpoint: k.endpoint, Priority: k.priority, Messages: len(l.slots), Expires: l.slots[0].deadline})
 	}
 	return v
-}
-
-func priorityName(p int) string {
-	if p == defaultPriority {
-		return "default"
-	}
-	return strconv.Itoa(p)
 }
