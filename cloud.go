@@ -179,7 +179,7 @@ func (c *generation) newCores(j *journal.Journal, state *store.Store, source *id
 func (c *Cloud) open(lastConn uint64) (err error) {
 	c.door, err = door.Open(door.Config{
 		Bind: c.config.Bind, Ports: c.doorPorts(), Hosts: c.hosts, Advertise: c.config.Advertise,
-		Certificates: c.pki, Journal: c.journal, Log: c.config.Log, KeyLog: c.config.KeyLog, LastConn: lastConn,
+		Certificates: c.pki, Journal: c.journal, Faults: c.faults, Log: c.config.Log, KeyLog: c.config.KeyLog, LastConn: lastConn,
 		Platforms: c.atTheDoor(),
 	})
 	if err == nil && len(c.door.Ports().HTTPS) > 0 {

@@ -20,6 +20,7 @@ func (a *app) faultCommand() *cobra.Command {
   fakecloud fault set connect --code 3 --count 2 --device 'meter-*'
   fakecloud fault set puback --drop --probability 0.1 --seed 7
   fakecloud fault set dps.register --throttle 5 --count 2
+  fakecloud fault set tls --servercert expired --host '*.azure-devices.net' --count 1
   fakecloud fault clear`,
 		Args: positional(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -71,6 +72,8 @@ func (a *app) faultSetCommand() *cobra.Command {
 	flags.StringVar(&f.Match.Platform, "platform", "", "only this platform")
 	flags.StringVar(&f.Match.Endpoint, "endpoint", "", "only this instance")
 	flags.StringVar(&f.Match.Device, "device", "", "only these devices (a glob)")
+	flags.StringVar(&f.Match.Host, "host", "", "only handshakes for these names (a glob; step tls)")
+	flags.StringVar(&f.Action.ServerCert, "servercert", "", "present a wrong certificate: "+strings.Join(fault.ServerCerts, ", "))
 	flags.IntVar(&code, "code", 0, "answer with this return code or status")
 	flags.IntVar(&throttle, "throttle", 0, "answer 429 with this retry-after in seconds")
 	flags.BoolVar(&f.Action.Close, "close", false, "close the connection")

@@ -46,6 +46,10 @@ type always struct{ cert *tls.Certificate }
 
 func (a always) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) { return a.cert, nil }
 
+func (a always) BrokenServer(string, *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return a.cert, nil
+}
+
 // bareLoop is the least that a server can do: accept, handshake, read, four bytes.
 func bareLoop(b *testing.B, cert *tls.Certificate) string {
 	b.Helper()

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fakecloud/fakecloud/internal/fault"
 	"github.com/fakecloud/fakecloud/internal/hosts"
 	"github.com/fakecloud/fakecloud/internal/journal"
 )
@@ -30,6 +31,7 @@ type Config struct {
 	Advertise    []string
 	Certificates Certificates
 	Journal      *journal.Journal
+	Faults       *fault.Set // nil has none
 	Log          *slog.Logger
 	KeyLog       io.Writer // TLS secrets in NSS format, for Wireshark; nil is off
 	Timeouts     Timeouts
@@ -60,6 +62,7 @@ func (t Timeouts) withDefaults() Timeouts {
 type Door struct {
 	table        table
 	certificates Certificates
+	faults       *fault.Set
 	journal      *journal.Journal
 	log          *slog.Logger
 	timeouts     Timeouts
@@ -102,6 +105,7 @@ func newDoor(cfg Config) *Door {
 	d := &Door{
 		table:        table{hosts: cfg.Hosts, platforms: cfg.Platforms},
 		certificates: cfg.Certificates,
+		faults:       cfg.Faults,
 		journal:      cfg.Journal,
 		log:          cfg.Log,
 		timeouts:     cfg.Timeouts.withDefaults(),

@@ -122,6 +122,10 @@ type server struct {
 	cache map[string]*tls.Certificate
 }
 
+func (s *server) BrokenServer(_ string, hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return s.GetCertificate(hello)
+}
+
 func (s *server) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	sni, local := hello.ServerName, addrOf(hello.Conn.LocalAddr())
 	name := sni

@@ -71,6 +71,9 @@ type Certificates interface {
 	// GetCertificate returns the one for hello.ServerName, or for the local address of hello.Conn when that
 	// is empty. An error ends the handshake with the alert unrecognized_name.
 	GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
+	// BrokenServer returns the same with one thing wrong: expired, not-yet-valid, wrong-name, unknown-ca or
+	// missing-intermediate.
+	BrokenServer(kind string, hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 }
 
 // Hello is what a client has said of where it wants to go: all that routing knows.

@@ -36,6 +36,7 @@ type offer struct {
 	versions []uint16
 	suites   []uint16
 	refused  error // why there is no certificate for name
+	faulted  bool  // a fault has ended the handshake
 }
 
 // NetConn returns the connection below, as tls.Conn does.

@@ -52,6 +52,9 @@ func (d *Door) policy(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		match.Platform = hosts.Edge
 	}
 	key := policyKey{match.Platform, match.Endpoint, protocolFor(s.port, hello.SupportedProtos, match.Platform)}
+	if config, err := d.spoil(s, match, key); config != nil || err != nil {
+		return config, err
+	}
 	d.mu.RLock()
 	config := d.policies[key]
 	d.mu.RUnlock()

@@ -21,6 +21,10 @@ func (d *Door) handshakeFailed(s *sock, err error) {
 		d.closed(s, "the client connected and closed without sending a byte, as port checks do")
 		return
 	}
+	if s.offer != nil && s.offer.faulted {
+		d.closed(s, errFault.Error())
+		return
+	}
 	r := d.handshakeRefusal(s, err)
 	if d.stopped() {
 		return

@@ -14,6 +14,7 @@ type Step string
 
 // The steps.
 const (
+	TLS         Step = "tls" // the handshake, when the client has said which name it wants
 	Connect     Step = "connect"
 	Subscribe   Step = "subscribe"
 	Publish     Step = "publish" // a message from the device, before it is judged
@@ -30,6 +31,7 @@ const (
 
 // allowed are the kinds of action by step; connectionSteps may also be delayed.
 var allowed = map[Step][]string{
+	TLS:          {"servercert", "close", "reset", "drop"},
 	Connect:      {"code", "close", "reset", "drop"},
 	Subscribe:    {"code", "close", "reset", "drop"},
 	Publish:      {"close", "reset", "drop", "duplicate"},
@@ -44,7 +46,7 @@ var allowed = map[Step][]string{
 }
 
 // connectionSteps are those at which a connection may also be kept waiting.
-var connectionSteps = []Step{Connect, Subscribe, Publish, Puback, Deliver}
+var connectionSteps = []Step{TLS, Connect, Subscribe, Publish, Puback, Deliver}
 
 // Fault is one fault. The zero Probability and Count mean always.
 type Fault struct {
@@ -61,18 +63,21 @@ type Match struct {
 	Platform string `json:"platform,omitempty"`
 	Endpoint string `json:"endpoint,omitempty"`
 	Device   string `json:"device,omitempty"` // a glob
+	Host     string `json:"host,omitempty"`   // a glob of the name that the client asks for; step tls alone knows it
 	Step     Step   `json:"step"`
 }
 
 // Action is what goes wrong: exactly one of the kinds, or a delay alone, or a delay before a kind.
 type Action struct {
-	Code      *int      `json:"code,omitempty"`      // the step answers with this return code or status
-	Throttle  *int      `json:"throttle,omitempty"`  // status 429 with this retry-after in seconds
-	Close     bool      `json:"close,omitempty"`     // the connection closes without an answer
-	Reset     bool      `json:"reset,omitempty"`     // the connection is reset (RST)
-	Drop      bool      `json:"drop,omitempty"`      // the packet is lost, the connection stays
-	Duplicate bool      `json:"duplicate,omitempty"` // the packet is seen twice
-	Delay     *Duration `json:"delay,omitempty"`     // waits first, by the timers clock
+	Code      *int `json:"code,omitempty"`      // the step answers with this return code or status
+	Throttle  *int `json:"throttle,omitempty"`  // status 429 with this retry-after in seconds
+	Close     bool `json:"close,omitempty"`     // the connection closes without an answer
+	Reset     bool `json:"reset,omitempty"`     // the connection is reset (RST)
+	Drop      bool `json:"drop,omitempty"`      // the packet is lost, the connection stays
+	Duplicate bool `json:"duplicate,omitempty"` // the packet is seen twice
+	// ServerCert presents a server certificate that is wrong: one of ServerCerts.
+	ServerCert string    `json:"servercert,omitempty"`
+	Delay      *Duration `json:"delay,omitempty"` // waits first, by the timers clock; at step tls by real time
 }
 
 // Duration is a time span, "1.5s" in JSON.
@@ -87,6 +92,9 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	*d = Duration(v)
 	return err
 }
+
+// ServerCerts are the ways in which a server certificate can be wrong.
+var ServerCerts = []string{"expired", "not-yet-valid", "wrong-name", "unknown-ca", "missing-intermediate"}
 
 // mostDelay bounds a delay.
 const mostDelay = 10 * time.Minute
@@ -105,6 +113,12 @@ func (f Fault) Validate() error {
 	}
 	set := f.Action.kinds()
 	switch {
+	case f.Match.Step == TLS && f.Match.Device != "":
+		return wrong("match.device", "nobody has said a device's name at step tls yet; host or endpoint can match")
+	case f.Match.Step != TLS && f.Match.Host != "":
+		return wrong("match.host", "only step tls knows it")
+	case f.Action.ServerCert != "" && !slices.Contains(ServerCerts, f.Action.ServerCert):
+		return wrong("action.servercert", "it is one of %s", strings.Join(ServerCerts, ", "))
 	case len(f.ID) > 64:
 		return wrong("id", "at most 64 characters")
 	case f.Probability < 0 || f.Probability > 1:
@@ -149,7 +163,7 @@ func (a Action) kinds() []string {
 		set  bool
 	}{
 		{"code", a.Code != nil}, {"throttle", a.Throttle != nil}, {"close", a.Close}, {"reset", a.Reset},
-		{"drop", a.Drop}, {"duplicate", a.Duplicate},
+		{"drop", a.Drop}, {"duplicate", a.Duplicate}, {"servercert", a.ServerCert != ""},
 	} {
 		if k.set {
 			set = append(set, k.name)

@@ -42,6 +42,7 @@ type Where struct {
 	Platform string
 	Endpoint string
 	Device   string
+	Host     string // asked for in the handshake
 	Conn     uint64
 	Address  string
 }
@@ -141,5 +142,6 @@ func (s *Set) fire(w Where) (Fault, bool) {
 
 func (m Match) matches(w Where) bool {
 	return m.Step == w.Step && (m.Platform == "" || m.Platform == w.Platform) &&
-		(m.Endpoint == "" || strings.EqualFold(m.Endpoint, w.Endpoint)) && (m.Device == "" || journal.Glob(m.Device, w.Device))
+		(m.Endpoint == "" || strings.EqualFold(m.Endpoint, w.Endpoint)) && (m.Device == "" || journal.Glob(m.Device, w.Device)) &&
+		(m.Host == "" || journal.Glob(strings.ToLower(m.Host), w.Host))
 }
