@@ -15,10 +15,10 @@ import (
 	"github.com/fakecloud/fakecloud/internal/rule"
 )
 
-// forwardTo makes a rule of property reports with this address, as an application does.
-func forwardTo(t *testing.T, cloud *fakecloud.Cloud, url string) {
+// forwardTo makes a rule of one subject with this address, as an application does.
+func forwardTo(t *testing.T, cloud *fakecloud.Cloud, resource, event, url string) {
 	t.Helper()
-	made := iotdaSays(t, cloud, "POST", "/routing-rule/rules", `{"rule_name":"to-app","subject":{"resource":"device.property","event":"report"},"app_type":"GLOBAL"}`)
+	made := iotdaSays(t, cloud, "POST", "/routing-rule/rules", `{"rule_name":"to-app","subject":{"resource":"`+resource+`","event":"`+event+`"},"app_type":"GLOBAL"}`)
 	require.Equal(t, http.StatusCreated, made.StatusCode, made.body)
 	var r struct {
 		ID string `json:"rule_id"`
@@ -41,7 +41,7 @@ func TestIoTDAForwardsOverHTTP(t *testing.T) {
 	}))
 	t.Cleanup(app.Close)
 	cloud := fakecloud.Start(t)
-	forwardTo(t, cloud, app.URL+"/notify")
+	forwardTo(t, cloud, "device.property", "report", app.URL+"/notify")
 	c := online(t, cloud)
 	puback(t, c, node1Sys+"properties/report?request_id=abc", `{"services":[{"service_id":"Battery","properties":{"batteryLevel":80},"event_time":"20151212T121212Z"}]}`, 1)
 	var n struct {
@@ -62,11 +62,40 @@ func TestIoTDAForwardsOverHTTP(t *testing.T) {
 	rule.Proves(t, "DA-36")
 }
 
+// A device that an application registers, a message that waits for it and one that it gets are told of too.
+func TestIoTDAForwardsRecords(t *testing.T) {
+	t.Parallel()
+	bodies := make(chan string, 1)
+	app := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if b, err := io.ReadAll(r.Body); err == nil {
+			bodies <- string(b)
+		}
+	}))
+	t.Cleanup(app.Close)
+	cloud := fakecloud.Start(t)
+	forwardTo(t, cloud, "device", "create", app.URL)
+	forwardTo(t, cloud, "device.message.status", "update", app.URL)
+	made := iotdaSays(t, cloud, "POST", "/devices", `{"node_id":"new","product_id":"demo","auth_info":{"secret":"87654321"}}`)
+	require.Equal(t, http.StatusCreated, made.StatusCode, made.body)
+	told := <-bodies
+	require.Contains(t, told, `{"resource":"device","event":"create","event_time":"`)
+	require.Contains(t, told, `"notify_data":{"body":{"app_id":"`)
+	require.Contains(t, told, `"device_id":"demo_new"`)
+	require.Contains(t, told, `"status":"INACTIVE"`)
+	require.NotContains(t, told, "87654321")
+	sent := iotdaSays(t, cloud, "POST", "/devices/demo_node1/messages", `{"message_id":"m1","message":"hello"}`)
+	require.Equal(t, http.StatusCreated, sent.StatusCode, sent.body)
+	require.Contains(t, <-bodies, `"message_id":"m1","name":"","status":"PENDING"`)
+	online(t, cloud)
+	require.Contains(t, <-bodies, `"message_id":"m1","name":"","status":"DELIVERED"`)
+	rule.Proves(t, "DA-57")
+}
+
 // A host that neither the world nor --allow-outbound names is not called, and the journal says so.
 func TestIoTDAForwardsToNobodyElse(t *testing.T) {
 	t.Parallel()
 	cloud := fakecloud.Start(t)
-	forwardTo(t, cloud, "http://app.example.com/notify")
+	forwardTo(t, cloud, "device.property", "report", "http://app.example.com/notify")
 	c := online(t, cloud)
 	puback(t, c, node1Sys+"properties/report", `{"services":[{"service_id":"Battery","properties":{"batteryLevel":80}}]}`, 1)
 	ctx, cancel := context.WithTimeout(t.Context(), rawmqtt.Patience)

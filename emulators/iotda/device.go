@@ -58,6 +58,7 @@ func (s *Service) CreateDevice(instance string, n NewDevice) (Device, error) {
 		}
 	}
 	s.watchActivation(instance, d)
+	s.tellDevice(instance, d, created)
 	if d.GatewayID != "" {
 		s.childAdded(instance, d, n.quiet)
 	}
@@ -264,6 +265,7 @@ func (s *Service) DeleteDevice(instance, id string) error {
 		_ = s.DeleteDevice(instance, child.DeviceID) // gone already is as good
 	}
 	s.families.Delete(key(instance, id))
+	s.tellDeletedDevice(instance, d)
 	if d.GatewayID != "" {
 		s.childDeleted(instance, d)
 	}

@@ -206,24 +206,30 @@ func (s *Service) background(work func()) {
 	}
 }
 
-// forward hands a notification to the actions of the active rules that want it (DA-57).
-func (s *Service) forward(instance string, d Device, n Notification, body []byte) {
+// forwardedBy returns the actions of the active rules that want a notification about something of a resource
+// space.
+func (s *Service) forwardedBy(instance, app string, n Notification) []RoutingAction {
 	if s.actions.Len() == 0 {
-		return
+		return nil
 	}
 	var wanted []string
 	for _, r := range s.RoutingRules(instance) {
-		if r.Active && r.Subject == (Subject{n.Resource, n.Event}) && (r.AppType != "APP" || r.AppID == d.AppID) {
+		if r.Active && r.Subject == (Subject{n.Resource, n.Event}) && (r.AppType != "APP" || r.AppID == app) {
 			wanted = append(wanted, r.ID)
 		}
 	}
 	if len(wanted) == 0 {
-		return
+		return nil
 	}
-	for _, a := range s.RoutingActions(instance) {
-		if slices.Contains(wanted, a.RuleID) && a.Channel == ChannelHTTP {
-			s.enqueue(a.URL(), parcel{instance, d.DeviceID, body})
-		}
+	return slices.DeleteFunc(s.RoutingActions(instance), func(a RoutingAction) bool {
+		return a.Channel != ChannelHTTP || !slices.Contains(wanted, a.RuleID)
+	})
+}
+
+// forward hands a notification to the actions that want it (DA-57).
+func (s *Service) forward(actions []RoutingAction, p parcel) {
+	for _, a := range actions {
+		s.enqueue(a.URL(), p)
 	}
 }
 

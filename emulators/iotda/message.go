@@ -91,6 +91,7 @@ func (s *Service) SendMessage(instance, id string, n NewMessage) (Message, error
 	if err := s.keepMessage(instance, id, m); err != nil {
 		return m, err
 	}
+	s.tellMessage(instance, id, m)
 	if m.Status == Pending {
 		s.watchMessage(instance, id, m)
 		s.deliverPending(instance, d.Gateway()) // it may have connected in between
@@ -189,15 +190,23 @@ func (s *Service) keepMessage(instance, id string, m Message) error {
 	return err
 }
 
-// changeMessages changes messages of a device as one step.
+// changeMessages changes messages of a device as one step, and announces those whose status has changed.
 func (s *Service) changeMessages(instance, id string, change func(*Message)) {
+	var changed []Message
 	_, _ = s.messages.Update(key(instance, id), func(box mailbox) (mailbox, error) {
 		kept := slices.Clone(box.Messages)
 		for i := range kept {
+			before := kept[i].Status
 			change(&kept[i])
+			if kept[i].Status != before {
+				changed = append(changed, kept[i])
+			}
 		}
 		return mailbox{kept}, nil
 	})
+	for _, m := range changed {
+		s.tellMessage(instance, id, m)
+	}
 }
 
 // watchMessage ends a message that waits when its time is over.

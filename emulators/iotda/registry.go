@@ -206,6 +206,11 @@ func (s *Service) PutProduct(instance string, p Product) (Product, error) {
 		p.Created = s.clock.Wall().UTC()
 	}
 	s.products.Put(key(instance, p.ProductID), p)
+	event := created
+	if replaces {
+		event = updated
+	}
+	s.tellProduct(instance, p, event)
 	return p, nil
 }
 
@@ -230,7 +235,12 @@ func (s *Service) DeleteProduct(instance, id string) error {
 	if slices.ContainsFunc(s.Devices(instance), func(d Device) bool { return d.ProductID == id }) {
 		return conflict("product %s has devices", clip(id))
 	}
-	return notFoundIf(!s.products.Delete(key(instance, id)), "product", id)
+	p, _ := s.Product(instance, id)
+	if !s.products.Delete(key(instance, id)) {
+		return notFound("product", id)
+	}
+	s.tellDeletedProduct(instance, p)
+	return nil
 }
 
 // Device returns one device, its secrets included.
@@ -255,14 +265,19 @@ func (s *Service) Children(instance, gateway string) []Device {
 	return slices.DeleteFunc(s.Devices(instance), func(d Device) bool { return d.GatewayID != gateway })
 }
 
-// updateDevice changes a stored device.
+// updateDevice changes a stored device, and announces what an application sees of it.
 func (s *Service) updateDevice(instance, id string, change func(*Device) error) (Device, error) {
+	var before Device
 	d, err := s.devices.Update(key(instance, id), func(d Device) (Device, error) {
+		before = d
 		err := change(&d)
 		return d, err
 	})
 	if errors.Is(err, store.ErrNotFound) {
 		_, err = s.Device(instance, id)
+	}
+	if err == nil && !sameToTell(before, d) {
+		s.tellDevice(instance, d, updated)
 	}
 	return d, err
 }

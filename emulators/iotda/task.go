@@ -154,6 +154,7 @@ func (s *Service) CreateTask(instance string, n NewTask) (Task, error) {
 	t.ID, t.Created = s.ids.Hex(24), s.clock.Wall().UTC()
 	s.tasks.Put(key(instance, t.ID), t)
 	s.admin.Unlock()
+	s.tellTask(instance, "", t)
 	if t.Confirm {
 		return t, nil
 	}
@@ -227,8 +228,9 @@ func (s *Service) RetryTask(instance, id string, targets []string) error {
 }
 
 func (s *Service) changeTask(instance, id string, change func(*Target) bool) error {
-	_, err := s.tasks.Update(key(instance, id), func(t Task) (Task, error) {
-		t = t.clone()
+	before := ""
+	t, err := s.tasks.Update(key(instance, id), func(t Task) (Task, error) {
+		before, t = t.Status(), t.clone()
 		for i := range t.Targets {
 			change(&t.Targets[i])
 		}
@@ -237,6 +239,7 @@ func (s *Service) changeTask(instance, id string, change func(*Target) bool) err
 	if err != nil {
 		return notFound("batch task", id)
 	}
+	s.tellTask(instance, before, t)
 	return nil
 }
 
@@ -247,8 +250,9 @@ func (s *Service) eachTarget(instance, device string, change func(*Task, *Target
 		if !ok || !slices.ContainsFunc(t.Targets, func(at Target) bool { return at.Device == device }) {
 			continue
 		}
-		_, _ = s.tasks.Update(k, func(t Task) (Task, error) { // it may be gone
-			t = t.clone()
+		before := ""
+		t, err := s.tasks.Update(k, func(t Task) (Task, error) { // it may be gone
+			before, t = t.Status(), t.clone()
 			for i := range t.Targets {
 				if t.Targets[i].Device == device && !t.Confirm {
 					change(&t, &t.Targets[i])
@@ -256,6 +260,9 @@ func (s *Service) eachTarget(instance, device string, change func(*Task, *Target
 			}
 			return t, nil
 		})
+		if err == nil {
+			s.tellTask(instance, before, t)
+		}
 	}
 }
 

@@ -9,57 +9,14 @@ import (
 	wire "github.com/fakecloud/fakecloud/internal/wire/iotda"
 )
 
-// deviceView is a device as the API shows it.
-type deviceView struct {
-	AppID         string          `json:"app_id"`
-	AppName       string          `json:"app_name"`
-	DeviceID      string          `json:"device_id"`
-	NodeID        string          `json:"node_id"`
-	GatewayID     string          `json:"gateway_id"`
-	DeviceName    string          `json:"device_name"`
-	NodeType      string          `json:"node_type"`
-	Description   string          `json:"description,omitempty"`
-	FWVersion     string          `json:"fw_version,omitempty"`
-	SWVersion     string          `json:"sw_version,omitempty"`
-	SDKVersion    string          `json:"device_sdk_version,omitempty"`
-	Auth          *iotda.AuthInfo `json:"auth_info,omitempty"`
-	ProductID     string          `json:"product_id"`
-	ProductName   string          `json:"product_name"`
-	Status        string          `json:"status"`
-	StatusUpdated string          `json:"connection_status_update_time,omitempty"`
-	CreateTime    string          `json:"create_time"`
-	ActiveTime    string          `json:"active_time,omitempty"`
-	Tags          []iotda.Tag     `json:"tags"`
-	ExtensionInfo json.RawMessage `json:"extension_info,omitempty"`
-}
-
 // brief is a device as lists show it: without its secrets.
-func (c *call) brief(d iotda.Device) deviceView {
+func (c *call) brief(d iotda.Device) iotda.DeviceView {
 	v := c.viewDevice(d)
 	v.Auth = nil
 	return v
 }
 
-func (c *call) viewDevice(d iotda.Device) deviceView {
-	a, _ := c.App(c.instance, d.AppID)
-	p, _ := c.Product(c.instance, d.ProductID)
-	v := deviceView{
-		AppID: d.AppID, AppName: a.Name, DeviceID: d.DeviceID, NodeID: d.NodeID, GatewayID: d.Gateway(), DeviceName: d.Name, NodeType: "GATEWAY",
-		Description: d.Description, FWVersion: d.FWVersion, SWVersion: d.SWVersion, SDKVersion: d.SDKVersion, Auth: &d.Auth,
-		ProductID: d.ProductID, ProductName: p.Name, Status: d.State(), CreateTime: wire.FormatTime(d.Created),
-		Tags: append([]iotda.Tag{}, d.Tags...), ExtensionInfo: d.ExtensionInfo,
-	}
-	if d.GatewayID != "" {
-		v.NodeType = "ENDPOINT"
-	}
-	if !d.StatusChanged.IsZero() {
-		v.StatusUpdated = d.StatusChanged.UTC().Format(wire.MillisLayout)
-	}
-	if !d.Activated.IsZero() {
-		v.ActiveTime = d.Activated.UTC().Format(wire.MillisLayout)
-	}
-	return v
-}
+func (c *call) viewDevice(d iotda.Device) iotda.DeviceView { return c.ViewDevice(c.instance, d) }
 
 func createDevice(c *call) (int, any, error) {
 	var ask struct {

@@ -119,17 +119,7 @@ func deleteApp(c *call) (int, any, error) {
 	return http.StatusNoContent, nil, c.DeleteApp(c.instance, c.path("app"))
 }
 
-// productView is a product as the API shows it.
-type productView struct {
-	iotda.Product
-	AppName    string `json:"app_name"`
-	CreateTime string `json:"create_time"`
-}
-
-func (c *call) viewProduct(p iotda.Product) productView {
-	a, _ := c.App(c.instance, p.AppID)
-	return productView{p, a.Name, wire.FormatTime(p.Created)}
-}
+func (c *call) viewProduct(p iotda.Product) iotda.ProductView { return c.ViewProduct(c.instance, p) }
 
 func createProduct(c *call) (int, any, error) {
 	var p iotda.Product
