@@ -34,6 +34,7 @@ func (a *app) demoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "Start an instance and take devices through provisioning and data on Azure and MindSphere, explained step by step",
 		Long: "Starts an instance of its own on free ports, takes a device from its certificate to its telemetry on DPS and IoT Hub, " +
+			"another one through an IoT Edge gateway whose hub is away for a while, " +
 			"and an agent through MindSphere's eu1, with its first-connect drop, and eu2; shows each packet with what it means, and one refusal on purpose. " +
 			"Exit code 0 only if the journal shows every step.",
 		Example: "  fakecloud demo",
@@ -55,7 +56,7 @@ func (a *app) demo(ctx context.Context) (err error) {
 		return err
 	}
 	fmt.Fprintf(l.out, "Devices of several clouds, from their certificates to their data, on an instance of fakecloud at %s.\n", cloud.MQTTSAddr())
-	steps := slices.Concat(l.steps(), l.mindSphereSteps(), l.iotdaSteps())
+	steps := slices.Concat(l.steps(), l.edgeSteps(), l.mindSphereSteps(), l.iotdaSteps())
 	for i, s := range steps {
 		if err := l.take(ctx, i+1, s); err != nil {
 			return fmt.Errorf("step %d, %s: %w", i+1, s.title, err)
@@ -79,6 +80,7 @@ type lesson struct {
 	hub        *azure.Hub
 	agentCert  *fakecloud.DeviceCertificate // of the agent in region eu1
 	agent      *mindsphere.Agent
+	leaf       *azure.Hub // behind the gateway
 	node       *iotda.Device
 }
 

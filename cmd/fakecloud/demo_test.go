@@ -36,6 +36,11 @@ func TestDemo(t *testing.T) {
 		"REFUSED by rule DPS-21/cn",
 		`seen      CN="demo-device-1"`,
 		`expected  CN="demo-device-2"`,
+		"server name mygateway.contoso.com",
+		"user name fakecloud-hub.azure-devices.net/demo-leaf/?api-version=2021-04-12",
+		"the upstream is down",
+		"the stored message arrived at the hub",
+		"REFUSED by rule EDGE-11/parent",
 		"REFUSED by rule MS-1/first: first connection of demo_pump-7: the agent is provisioned now, which takes 1s",
 		"the agent's certificate is active: its next connection is accepted",
 		"tc/demo/demo_pump-7/i/amo_v4/mip",
@@ -47,7 +52,7 @@ func TestDemo(t *testing.T) {
 		"REFUSED by rule DA-33/range",
 		"$oc/devices/demo_node1/sys/commands/response/request_id=",
 		"REFUSED by rule DA-2/password",
-		"All 13 steps happened, by the journal.",
+		"All 17 steps happened, by the journal.",
 	} {
 		require.Contains(t, out.String(), line)
 	}

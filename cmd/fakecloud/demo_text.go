@@ -32,7 +32,7 @@ func wrapText(text, indent string) string {
 	return strings.Join(append(lines, line), "\n")
 }
 
-var platformNames = map[string]string{"dps": "DPS", "iothub": "hub", "mindsphere": "cloud", "iotda": "IoTDA"}
+var platformNames = map[string]string{"dps": "DPS", "iothub": "hub", "edge": "edge", "mindsphere": "cloud", "iotda": "IoTDA"}
 
 // describe prints an event as a line of the exchange, with what it means below it, the first time.
 func (l *lesson) describe(e fakecloud.Event) string {
@@ -119,6 +119,10 @@ func demoMeaning(e fakecloud.Event) string {
 			"No password; the certificate is the proof."
 	case e.Kind == "connack" && e.Platform == "iothub":
 		return "Here the certificate is judged at once: a wrong one would get return code 5."
+	case e.Kind == "tls" && e.Platform == "edge":
+		return "The gateway shows its own certificate, for its own name."
+	case e.Kind == "telemetry" && e.Platform == "edge":
+		return "Stored at the gateway; its routes say what goes to the hub."
 	case e.Kind == "subscribe" && e.Platform == "dps":
 		return "The only topic that DPS lets a device subscribe to; all answers come on it."
 	case e.Kind == "publish" && strings.Contains(e.Topic, "/iotdps-register/"):
