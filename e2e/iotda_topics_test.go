@@ -232,6 +232,27 @@ func TestIoTDACommands(t *testing.T) {
 	wantAlive(t, c)
 }
 
+// A device of the v3 interface subscribes, gets the command in the older form and answers with deviceRsp.
+func TestIoTDALegacyCommand(t *testing.T) {
+	t.Parallel()
+	cloud := fakecloud.Start(t)
+	c := online(t, cloud)
+	send(t, c, rawmqtt.Subscribe(1, 0, "/huawei/v1/devices/demo_node1/command/json"))
+	wantBytes(t, c, 0x90, 3, 0, 1, 0)
+	answer := make(chan reply, 1)
+	go func() {
+		answer <- iotdaSays(t, cloud, "POST", "/devices/demo_node1/commands", `{"service_id":"Battery","command_name":"recharge","paras":{"hours":2}}`)
+	}()
+	command := receive(t, c)
+	require.Equal(t, "/huawei/v1/devices/demo_node1/command/json", command.Topic())
+	require.Equal(t, `{"msgType":"cloudReq","serviceId":"Battery","cmd":"recharge","paras":{"hours":2},"mid":1}`, command.Payload())
+	puback(t, c, "/huawei/v1/devices/demo_node1/data/json", `{"msgType":"deviceRsp","mid":1,"errcode":1,"body":{"left":1}}`, 1)
+	got := <-answer
+	require.Equal(t, http.StatusOK, got.StatusCode)
+	require.Contains(t, got.body, `"response":{"result_code":1,"paras":{"left":1}}`)
+	rule.Proves(t, "DA-61")
+}
+
 // The admin API's disconnect ends the connection by the device id.
 func TestIoTDAAdminDisconnects(t *testing.T) {
 	t.Parallel()

@@ -93,6 +93,13 @@ func (s *Service) Command(ctx context.Context, instance, id string, call iotda.C
 	if call.Paras == nil {
 		call.Paras = map[string]any{}
 	}
+	d, err := s.Device(instance, id)
+	if err != nil {
+		return Reply{}, err
+	}
+	if r, older, err := s.legacyCommand(ctx, instance, d, call); older {
+		return r, err
+	}
 	return s.ask(ctx, instance, id, iotda.Command, iotda.CommandAnswer, func(d Device) any {
 		call.ObjectDeviceID = d.DeviceID
 		return call
@@ -118,7 +125,6 @@ func (s *Service) ask(ctx context.Context, instance, id string, kind, answer iot
 	if err != nil {
 		return Reply{}, err
 	}
-	i, _ := s.Instance(instance)
 	down := iotda.Topic{Kind: kind, DeviceID: d.Gateway(), RequestID: s.ids.GUID()}
 	call := s.waiting.begin(down.RequestID, instance, d.Gateway(), answer)
 	defer s.waiting.end(down.RequestID)
@@ -126,15 +132,21 @@ func (s *Service) ask(ctx context.Context, instance, id string, kind, answer iot
 	if c == nil || !c.down.Deliver(down.Format(), iotda.Encode(body(d)), true) {
 		return Reply{}, s.notOnline(instance, d)
 	}
+	up := iotda.Topic{Kind: answer, DeviceID: d.Gateway(), RequestID: down.RequestID}.Format()
+	return s.await(ctx, instance, id, call, down.RequestID, "a publish to "+up)
+}
+
+// await waits for the answer to a request that a device has been sent.
+func (s *Service) await(ctx context.Context, instance, id string, call *waiter, request, expected string) (Reply, error) {
+	i, _ := s.Instance(instance)
 	expired, stop := s.after(i.commandTimeout())
 	defer stop()
-	up := iotda.Topic{Kind: answer, DeviceID: d.Gateway(), RequestID: down.RequestID}.Format()
 	select {
 	case response := <-call.answer:
-		return Reply{down.RequestID, response}, nil
+		return Reply{request, response}, nil
 	case <-expired:
-		return Reply{RequestID: down.RequestID}, s.refuseAPI(instance, id, CodeTimeout, &rule.Refusal{Rule: "DA-24/timeout",
-			Detail: "the device did not answer in time", Seen: "no answer within " + i.commandTimeout().String(), Expected: "a publish to " + up})
+		return Reply{RequestID: request}, s.refuseAPI(instance, id, CodeTimeout, &rule.Refusal{Rule: "DA-24/timeout",
+			Detail: "the device did not answer in time", Seen: "no answer within " + i.commandTimeout().String(), Expected: expected})
 	case <-ctx.Done():
 		return Reply{}, ctx.Err()
 	}

@@ -177,7 +177,10 @@ func (c *Session) Subscribe(filter string) *rule.Refusal {
 		_, suffix, _ := strings.Cut(filter, "/user/")
 		return c.operation(d, suffix, "SUBSCRIBE")
 	case f.UserTopic:
-		return c.svc.denied(c.id.Instance, d, actionSubscribe, filter)
+		if r := c.svc.denied(c.id.Instance, d, actionSubscribe, filter); r != nil {
+			return r
+		}
+		c.noteLegacy(filter)
 	}
 	return nil
 }

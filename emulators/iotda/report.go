@@ -244,29 +244,3 @@ func (c *Session) eventTime(topic, service string, sent any) string {
 	c.svc.journal.Append(e)
 	return now
 }
-
-// legacy takes a report of the older form, whose names are in camel case.
-func (c *Session) legacy(from source, payload []byte) {
-	if from.topic.Suffix != "json" {
-		c.message(from, payload)
-		return
-	}
-	var body iotda.LegacyData
-	if err := iotda.Decode(payload, &body); err != nil {
-		c.explain(from.name, notJSON(err, payload))
-		return
-	}
-	d, err := c.svc.Device(c.id.Instance, c.id.DeviceID)
-	if err != nil || body.MsgType == "deviceRsp" {
-		return
-	}
-	var services []rawService
-	for _, s := range body.Data {
-		raw := rawService{ServiceID: s.ServiceID, Properties: s.ServiceData}
-		if s.EventTime != "" {
-			raw.EventTime = s.EventTime
-		}
-		services = append(services, raw)
-	}
-	c.accept(from, d, services)
-}

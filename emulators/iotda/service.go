@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fakecloud/fakecloud/internal/clock"
@@ -64,6 +65,7 @@ type Service struct {
 	httpsPort func() int
 	out       outboxes
 	waiting   waiters
+	mids      atomic.Uint32 // numbers commands of the v3 interface
 
 	mu   sync.Mutex // guards live; never held while a connection is closed or written to
 	live map[string]*Session

@@ -31,7 +31,8 @@ type Session struct {
 	// filesHost is the host, with a port where it needs one, at which the device reaches HTTPS.
 	filesHost string
 	ended     atomic.Bool
-	drops     int // explained of the message at hand
+	older     atomic.Bool // it has subscribed to topics of the v3 interface
+	drops     int         // explained of the message at hand
 }
 
 // Answer is a message to the device that follows the ack of its own.

@@ -141,6 +141,15 @@ type LegacyData struct {
 	Body    map[string]any  `json:"body,omitempty"`
 }
 
+// LegacyCommand is the body of the older /huawei/v1/devices/{id}/command/json topic.
+type LegacyCommand struct {
+	MsgType   string         `json:"msgType"` // cloudReq
+	ServiceID string         `json:"serviceId"`
+	Command   string         `json:"cmd"`
+	Paras     map[string]any `json:"paras"`
+	Mid       int            `json:"mid"` // 1 to 65535
+}
+
 // LegacyService is one service of an older report.
 type LegacyService struct {
 	ServiceID   string         `json:"serviceId"`

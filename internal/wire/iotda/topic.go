@@ -76,9 +76,11 @@ var (
 // maxRequestID bounds what is echoed to a device.
 const maxRequestID = 256
 
+// LegacyPrefix is what the topics of the older interface begin with.
+const LegacyPrefix = "/huawei/v1/devices/"
+
 const (
 	devicePrefix = "$oc/devices/"
-	legacyPrefix = "/huawei/v1/devices/"
 	requestID    = "request_id="
 )
 
@@ -100,14 +102,14 @@ func ParseTopic(name string) (Topic, error) {
 		return Topic{Kind: Broadcast, Suffix: strings.TrimPrefix(name, "$oc/broadcast/")}, nil
 	case strings.HasPrefix(name, "$"):
 		return Topic{}, ErrTopic
-	case strings.HasPrefix(name, legacyPrefix):
+	case strings.HasPrefix(name, LegacyPrefix):
 		return parseLegacy(name), nil
 	}
 	return Topic{Kind: Custom, Suffix: name}, nil
 }
 
 func parseLegacy(name string) Topic {
-	device, rest, _ := strings.Cut(strings.TrimPrefix(name, legacyPrefix), "/")
+	device, rest, _ := strings.Cut(strings.TrimPrefix(name, LegacyPrefix), "/")
 	direction, form, _ := strings.Cut(rest, "/")
 	if device != "" && (form == "json" || form == "binary") {
 		switch direction {
@@ -183,9 +185,9 @@ func (t Topic) Format() string {
 	case Broadcast:
 		return "$oc/broadcast/" + t.Suffix
 	case Legacy:
-		return legacyPrefix + t.DeviceID + "/data/" + t.Suffix
+		return LegacyPrefix + t.DeviceID + "/data/" + t.Suffix
 	case LegacyDown:
-		return legacyPrefix + t.DeviceID + "/command/" + t.Suffix
+		return LegacyPrefix + t.DeviceID + "/command/" + t.Suffix
 	case User:
 		name = devicePrefix + t.DeviceID + "/user/" + t.Suffix
 	default:
