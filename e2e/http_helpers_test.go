@@ -80,12 +80,18 @@ func contosoSays(t *testing.T, cloud *fakecloud.Cloud, line, body string, header
 	return ask(t, cloud, via{name: contosoHost}, line, body, append([]string{"Authorization: " + tokenV1}, header...)...)
 }
 
-// wantHubError checks an error answer of the hub: status, name in header and body, tracking id.
+// wantHubError checks an error answer of the device API: that of the hub with a request id.
 func wantHubError(t *testing.T, r reply, status int, name string) {
+	t.Helper()
+	wantServiceError(t, r, status, name)
+	require.NotEmpty(t, r.Header.Get("x-ms-request-id"))
+}
+
+// wantServiceError checks an error answer of the hub: status, name in header and body, tracking id.
+func wantServiceError(t *testing.T, r reply, status int, name string) {
 	t.Helper()
 	require.Equal(t, status, r.StatusCode, r.body)
 	require.Equal(t, name, r.Header.Get("iothub-errorcode"))
 	require.Equal(t, "application/json; charset=utf-8", r.Header.Get("Content-Type"))
-	require.NotEmpty(t, r.Header.Get("x-ms-request-id"))
 	require.Regexp(t, `^\{"Message":"ErrorCode:`+name+`;[^"]+(\\"[^"]*)*","ExceptionMessage":"Tracking ID:[0-9a-f]{32}-G:0-TimeStamp:\d\d/\d\d/\d{4} \d\d:\d\d:\d\d"\}$`, r.body)
 }
