@@ -259,9 +259,17 @@ func (c *call) send(status int, body []byte) {
 	}
 }
 
+// The most that the journal repeats of a client's text, and that the wire says of an error: the latter ends
+// with what would be right, behind ids that may be long.
+const (
+	mostShown = 300
+	mostTold  = 1000
+)
+
 // show cuts a client's text to what the journal repeats.
-func show(text string) string {
-	const most = 300
+func show(text string) string { return cut(text, mostShown) }
+
+func cut(text string, most int) string {
 	if len(text) > most {
 		text = text[:most] + "…"
 	}

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/fakecloud/fakecloud/emulators/dps"
 	"github.com/fakecloud/fakecloud/internal/wire/azure"
@@ -49,7 +50,7 @@ func (c *call) fault(err error) *failure {
 	case errors.Is(err, dps.ErrNotFound):
 		return c.missing(codeMissing)
 	}
-	return failed("DPS-40/invalid", codeInvalid, show(err.Error()), c.r.Method+" "+show(c.id), "a record within the limits of DPS")
+	return failed("DPS-40/invalid", codeInvalid, cut(err.Error(), mostTold), c.r.Method+" "+show(c.id), "a record within the limits of DPS")
 }
 
 func (c *call) missing(code int) *failure {
@@ -119,16 +120,51 @@ func (c *call) removeRegistration() (answer, *failure) {
 	return answer{status: http.StatusNoContent}, nil
 }
 
-// everything is the one query that is served; the CLI leaves FROM out.
-var everything = regexp.MustCompile(`(?i)^\s*select\s+\*(\s+from\s+[a-z]+)?\s*;?\s*$`)
+// form is the one query that is served, part by part; the CLI leaves FROM and the name out.
+var form = []struct {
+	part *regexp.Regexp
+	name string
+}{
+	{regexp.MustCompile(`(?i)^\s*select\b`), "SELECT"},
+	{regexp.MustCompile(`^\s*\*`), "*"},
+	{regexp.MustCompile(`(?i)^\s*from\b`), "FROM, or the end,"},
+	{regexp.MustCompile(`(?i)^\s*[a-z]+\b`), "the name of a collection"},
+}
+
+// tail may follow a query, and must follow the last part.
+var tail = regexp.MustCompile(`^\s*;?\s*$`)
+
+// misread returns where a text stops being the query that is served, as a column from 1, and what should stand
+// there; 0 when it is one.
+func misread(query string) (column int, expected string) {
+	at := 0
+	wrong := func(expected string) (int, string) {
+		at = len(query) - len(strings.TrimLeft(query[at:], " \t\r\n"))
+		return utf8.RuneCountInString(query[:at]) + 1, expected
+	}
+	for n, f := range form {
+		if n == 2 && tail.MatchString(query[at:]) {
+			return 0, ""
+		}
+		found := f.part.FindString(query[at:])
+		if found == "" {
+			return wrong(f.name)
+		}
+		at += len(found)
+	}
+	if !tail.MatchString(query[at:]) {
+		return wrong("the end of the query")
+	}
+	return 0, ""
+}
 
 func (c *call) query() (answer, *failure) {
 	var q struct{ Query string }
 	if f := c.decode(&q); f != nil {
 		return answer{}, f
 	}
-	if !everything.MatchString(q.Query) {
-		return answer{}, failed("DPS-42/query", codeInvalid, "The query is not supported.", show(q.Query), "SELECT * FROM enrollments")
+	if column, expected := misread(q.Query); column > 0 {
+		return answer{}, failed("DPS-42/query", codeInvalid, fmt.Sprintf("The query is not supported: %s is expected at column %d.", expected, column), show(q.Query), "SELECT * FROM enrollments")
 	}
 	return page(c, c.kind.itemType, c.kind.list(c.dps, c.instance), record.id)
 }

@@ -159,11 +159,11 @@ const MaxJSONDepth = 64
 // is skipped.
 func ReadJSON(text []byte, into any) error {
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
-	switch {
-	case len(bytes.TrimSpace(text)) == 0:
+	if len(bytes.TrimSpace(text)) == 0 {
 		return ErrJSONEmpty
-	case !utf8.Valid(text):
-		return ErrJSONText
+	}
+	if at := notUTF8(text); at >= 0 {
+		return fmt.Errorf("%w, at byte %d", ErrJSONText, at)
 	}
 	if at := tooDeep(text); at >= 0 {
 		return fmt.Errorf("%w: more than %d objects and lists within each other at byte %d", ErrJSONDepth, MaxJSONDepth, at)
@@ -171,12 +171,42 @@ func ReadJSON(text []byte, into any) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
 	if err := d.Decode(into); err != nil {
-		return err
+		return placed(err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return fmt.Errorf("%w, at byte %d", ErrJSONTail, d.InputOffset())
 	}
 	return nil
+}
+
+// placed adds to an error of encoding/json where in the text it is, and says of a wrong type what stands
+// there in JSON's words.
+func placed(err error) error {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		return fmt.Errorf("%w, at byte %d", err, syntax.Offset)
+	case errors.As(err, &kind):
+		where := "the value"
+		if kind.Field != "" {
+			where = kind.Field
+		}
+		return fmt.Errorf("%s is of JSON type %s, which is not what is expected there", where, kind.Value)
+	}
+	return err
+}
+
+// notUTF8 returns where a text stops being UTF-8, or -1.
+func notUTF8(text []byte) int {
+	for i := 0; i < len(text); {
+		r, size := utf8.DecodeRune(text[i:])
+		if r == utf8.RuneError && size == 1 {
+			return i
+		}
+		i += size
+	}
+	return -1
 }
 
 // tooDeep returns where a text is nested too deep, or -1.
