@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -144,6 +145,47 @@ func TestIoTDAUpgrade(t *testing.T) {
 	puback(t, c, node1Sys+"events/up", event("$ota", "version_report", `{"fw_version":"v2"}`), 5)
 	require.Contains(t, iotdaSays(t, cloud, "GET", "/batchtasks", "").body, `"success":1`)
 	wantAlive(t, c)
+}
+
+// A package that the platform keeps itself is offered in the first form: an address, and a token to get it with.
+func TestIoTDAUpgradeWithToken(t *testing.T) {
+	t.Parallel()
+	cloud := fakecloud.Start(t)
+	require.Equal(t, http.StatusOK, ask(t, cloud, via{name: iotdaAPI}, "PUT /obs/iotda-packages/pump-2.bin", "firmware of version 2").StatusCode)
+	made := iotdaSays(t, cloud, "POST", "/ota-upgrades/packages", `{"package_type":"firmwarePackage","product_id":"demo","version":"v2","file_location":{"obs_location":{"bucket_name":"iotda-packages","object_key":"pump-2.bin"}}}`)
+	var p struct {
+		ID string `json:"package_id"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(made.body), &p))
+	c := online(t, cloud)
+	task := iotdaSays(t, cloud, "POST", "/batchtasks", `{"task_name":"to-v2","task_type":"firmwareUpgrade","targets":["demo_node1"],"document":{"package_id":"`+p.ID+`"}}`)
+	require.Equal(t, http.StatusCreated, task.StatusCode, task.body)
+	receive(t, c)
+	puback(t, c, node1Sys+"events/up", event("$ota", "version_report", `{"fw_version":"v1"}`), 1)
+	offer := paras(t, receive(t, c), "$ota", "firmware_upgrade")
+	token := fmt.Sprint(offer["access_token"])
+	delete(offer, "access_token")
+	address, err := url.Parse(fmt.Sprint(offer["url"]))
+	require.NoError(t, err)
+	require.Equal(t, map[string]any{"version": "v2", "url": "https://" + address.Host + "/obs/iotda-packages/pump-2.bin", "file_size": 21.0, "file_name": "pump-2.bin",
+		"expires": 3600.0, "sign": sha256Hex("firmware of version 2")}, offer)
+	get := func(token string) reply {
+		return ask(t, cloud, via{name: address.Hostname()}, "GET "+address.RequestURI(), "", "Authorization: Bearer "+token)
+	}
+	got := get(token)
+	require.Equal(t, http.StatusOK, got.StatusCode)
+	require.Equal(t, "firmware of version 2", got.body)
+	require.Equal(t, http.StatusUnauthorized, get("9999999999."+strings.Repeat("0", 64)).StatusCode)
+	require.Equal(t, http.StatusUnauthorized, get("x").StatusCode)
+	for _, e := range cloud.Events(fakecloud.Filter{Platform: "iotda"}) {
+		text, err := json.Marshal(e)
+		require.NoError(t, err)
+		require.NotContains(t, string(text)+string(e.Payload), token)
+	}
+	cloud.Skew(3601 * time.Second)
+	late := get(token)
+	require.Equal(t, http.StatusUnauthorized, late.StatusCode)
+	require.Contains(t, late.body, "expired")
 }
 
 // An upgrade that fails on the device fails in the task, can be tried again, and be stopped.

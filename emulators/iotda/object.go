@@ -30,6 +30,10 @@ const (
 // DeviceBucket is where devices' uploads go: {device_id}/{file_name}.
 const DeviceBucket = "iotda-device-files"
 
+// PackageBucket holds the upgrade packages that the platform keeps itself, as those uploaded in its console:
+// devices get them with an access token, not by a signed address.
+const PackageBucket = "iotda-packages"
+
 // ObjectPath is what addresses of objects begin with: /obs/{bucket}/{name}.
 const ObjectPath = "/obs/"
 
@@ -121,9 +125,36 @@ func (s *Service) MayReachObject(instance, method, bucket, name string, query ur
 	return nil
 }
 
+// bearer is the method that access tokens are signed for; no call has it.
+const bearer = "BEARER"
+
+// objectToken returns a token that allows a device to get an object for an hour: when it ends, and a signature.
+func (s *Service) objectToken(instance, bucket, name string) string {
+	expires := strconv.FormatInt(s.clock.Wall().Add(urlLife).Unix(), 10)
+	return expires + "." + s.objectSignature(instance, bearer, bucket, name, expires)
+}
+
+// MayGetObject judges an access token.
+func (s *Service) MayGetObject(instance, bucket, name, token string) error {
+	expires, signature, _ := strings.Cut(token, ".")
+	at, err := strconv.ParseInt(expires, 10, 64)
+	want := s.objectSignature(instance, bearer, bucket, name, expires)
+	switch {
+	case err != nil || subtle.ConstantTimeCompare([]byte(want), []byte(signature)) != 1:
+		return invalid("the access token is none for this object")
+	case s.clock.Wall().Unix() > at:
+		return invalid("the access token expired at %s", time.Unix(at, 0).UTC().Format(timeForm))
+	}
+	return nil
+}
+
 // objectURL is a signed address on the host that the device itself has reached.
 func (c *Session) objectURL(method, bucket, name string) string {
-	u := url.URL{Scheme: "https", Host: c.filesHost, Path: ObjectPath + bucket + "/" + name,
-		RawQuery: c.svc.SignObject(c.id.Instance, method, bucket, name).Encode()}
+	return c.bareObjectURL(bucket, name) + "?" + c.svc.SignObject(c.id.Instance, method, bucket, name).Encode()
+}
+
+// bareObjectURL is the same address without a signature.
+func (c *Session) bareObjectURL(bucket, name string) string {
+	u := url.URL{Scheme: "https", Host: c.filesHost, Path: ObjectPath + bucket + "/" + name}
 	return u.String()
 }

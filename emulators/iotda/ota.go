@@ -208,18 +208,27 @@ func (s *Service) versionTold(instance, device string) {
 	}
 }
 
-// sendPackage tells a device where to get a package. The address is complete: no token is needed.
+// sendPackage tells a device where to get a package (page iot_06_v5_3030): by a signed address where it lies
+// in the object store, by an address and an access token where the platform keeps it itself.
 func (s *Service) sendPackage(instance string, d Device, p Package) {
 	c := s.session(instance, d.Gateway())
-	o, err := s.Object(instance, p.Location.OBS.Bucket, p.Location.OBS.Key)
+	at := p.Location.OBS
+	o, err := s.Object(instance, at.Bucket, at.Key)
 	if c == nil || err != nil {
 		return
 	}
-	kind := "software_upgrade_v2"
+	kind := "software_upgrade"
 	if p.firmware() {
-		kind = "firmware_upgrade_v2"
+		kind = "firmware_upgrade"
 	}
 	sum := sha256.Sum256(o.Body)
-	s.sendEvent(instance, d, ota, kind, map[string]any{"version": p.Version, "url": c.objectURL("GET", p.Location.OBS.Bucket, p.Location.OBS.Key),
-		"file_size": len(o.Body), "file_name": path.Base(p.Location.OBS.Key), "expires": int(urlLife.Seconds()), "sign": hex.EncodeToString(sum[:]), "custom_info": p.CustomInfo})
+	paras := map[string]any{"version": p.Version, "file_size": len(o.Body), "file_name": path.Base(at.Key),
+		"expires": int(urlLife.Seconds()), "sign": hex.EncodeToString(sum[:])}
+	if at.Bucket == PackageBucket {
+		paras["url"], paras["access_token"] = c.bareObjectURL(at.Bucket, at.Key), s.objectToken(instance, at.Bucket, at.Key)
+	} else {
+		kind += "_v2"
+		paras["url"], paras["custom_info"] = c.objectURL("GET", at.Bucket, at.Key), p.CustomInfo
+	}
+	s.sendEvent(instance, d, ota, kind, paras)
 }

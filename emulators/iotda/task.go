@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/fakecloud/fakecloud/internal/wire/iotda"
 )
@@ -121,8 +122,8 @@ func (s *Service) CreateTask(instance string, n NewTask) (Task, error) {
 	}
 	t.AppID = app.AppID
 	switch {
-	case t.Name == "" || len(t.Name) > 32:
-		return t, invalid("task_name: 1 to 32 characters")
+	case t.Name == "" || utf8.RuneCountInString(t.Name) > 128:
+		return t, invalid("task_name: 1 to 128 characters")
 	case !slices.Contains(taskTypes, t.Type):
 		return t, invalid("task_type %q: one of %s", clip(t.Type), strings.Join(taskTypes, ", "))
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // object serves PUT and GET of /obs/{bucket}/{name}, which stand in for Huawei's object storage. A signed
-// address lets a device in; an application comes with its token or signature, as to the API.
+// address, or an access token of an upgrade, lets a device in; an application comes with its token or signature, as to the API.
 func (s *Server) object(w http.ResponseWriter, r *http.Request) {
 	bucket, name, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, iotda.ObjectPath), "/")
 	c := &call{Service: s.cfg.Service, request: r, instance: s.instance(r)}
@@ -25,8 +25,16 @@ func (s *Server) object(w http.ResponseWriter, r *http.Request) {
 		s.objectFailure(w, c, http.StatusRequestEntityTooLarge, "EntityTooLarge", "an object has at most 32 MB")
 	case r.Method != http.MethodPut && method != http.MethodGet:
 		s.objectFailure(w, c, http.StatusMethodNotAllowed, "MethodNotAllowed", "PUT, GET and HEAD are served")
+	case method == http.MethodGet && bearerOf(r) != "":
+		err := s.admitted(c, func(instance string) error { return c.MayGetObject(instance, bucket, name, bearerOf(r)) })
+		if err != nil {
+			s.objectFailure(w, c, http.StatusUnauthorized, "Unauthorized", err.Error())
+			return
+		}
+		s.serveObject(w, c, method, bucket, name)
 	case r.URL.Query().Has("Signature"):
-		if err := s.signedFor(c, method, bucket, name); err != nil {
+		err := s.admitted(c, func(instance string) error { return c.MayReachObject(instance, method, bucket, name, r.URL.Query()) })
+		if err != nil {
 			s.objectFailure(w, c, http.StatusForbidden, "AccessDenied", err.Error())
 			return
 		}
@@ -41,8 +49,17 @@ func (s *Server) object(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// signedFor finds the instance whose signature an address has; devices that dial an address name none.
-func (s *Server) signedFor(c *call, method, bucket, name string) error {
+// bearerOf returns the access token that a device downloads an upgrade package with.
+func bearerOf(r *http.Request) string {
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		return ""
+	}
+	return token
+}
+
+// admitted finds the instance that has signed what a device comes with; devices that dial an address name none.
+func (s *Server) admitted(c *call, by func(instance string) error) error {
 	names := []string{c.instance}
 	if s.cfg.Peer(c.request).Endpoint == "" {
 		for _, i := range c.Instances() {
@@ -51,7 +68,7 @@ func (s *Server) signedFor(c *call, method, bucket, name string) error {
 	}
 	var err error
 	for _, instance := range names {
-		if err = c.MayReachObject(instance, method, bucket, name, c.request.URL.Query()); err == nil {
+		if err = by(instance); err == nil {
 			c.instance = instance
 			return nil
 		}
