@@ -15,12 +15,12 @@ func (a *app) deviceCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "device PLATFORM",
 		Short:   "Run one simulated device, against fakecloud or any host",
-		Example: "  fakecloud device azure\n  fakecloud device mindsphere\n  fakecloud device iotda",
+		Example: "  fakecloud device azure\n  fakecloud device mindsphere\n  fakecloud device iotda\n  fakecloud device edge",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return usagef("device wants a platform: azure, mindsphere or iotda%s", help(cmd, nearCommands(cmd, args)))
+			return usagef("device wants a platform: azure, mindsphere, iotda or edge%s", help(cmd, nearCommands(cmd, args)))
 		},
 	}
-	cmd.AddCommand(a.deviceAzureCommand(), a.deviceMindSphereCommand(), a.deviceIoTDACommand())
+	cmd.AddCommand(a.deviceAzureCommand(), a.deviceMindSphereCommand(), a.deviceIoTDACommand(), a.deviceEdgeCommand())
 	return cmd
 }
 
@@ -71,9 +71,14 @@ func (d *azureDevice) run(ctx context.Context) error {
 	if err != nil {
 		return d.explain(err)
 	}
+	d.print.step("Connect to the hub %s as %s", hub.Host, hub.DeviceID)
+	return d.work(ctx, hub, properties)
+}
+
+// work connects the device and sends its messages.
+func (d *azureDevice) work(ctx context.Context, hub azure.HubConfig, properties map[string]string) error {
 	connecting, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
-	d.print.step("Connect to the hub %s as %s", hub.Host, hub.DeviceID)
 	hub.Trace = d.print.packet
 	hub.OnState = d.print.state
 	connection, err := azure.Dial(connecting, hub)

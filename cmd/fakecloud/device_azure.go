@@ -58,7 +58,7 @@ func (d *azureDevice) fromConnectionString(ctx context.Context) (azure.HubConfig
 			return cfg, err
 		}
 	}
-	if err := d.remote(ctx, s.HostName, ""); err != nil {
+	if err := d.behind(ctx, s.HostName, s.GatewayHost); err != nil {
 		return cfg, err
 	}
 	own := d.hub(cfg.Host, cfg.DeviceID, cfg.Credential)

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fakecloud/fakecloud/clientkit/azure"
-	"github.com/fakecloud/fakecloud/internal/pki"
 	"github.com/fakecloud/fakecloud/internal/plane"
 	"github.com/fakecloud/fakecloud/internal/world"
 )
@@ -50,6 +49,9 @@ func (s *edgeSwarm) start(ctx context.Context) error {
 	var err error
 	if s.host != "" {
 		err = s.remote(ctx, s.host, func(e plane.Endpoint) bool { return e.Platform == "edge" })
+		if err == nil && s.env.local {
+			err = s.trustGateways(ctx)
+		}
 	} else {
 		err = s.register(ctx)
 	}
@@ -90,7 +92,7 @@ func (s *edgeSwarm) register(ctx context.Context) error {
 		s.key = base64.StdEncoding.EncodeToString(key)
 	}
 	s.host, s.hub = gateway.HostName, hub.HostName()
-	if err := s.trustGateway(ctx); err != nil {
+	if err := s.trustGateways(ctx); err != nil {
 		return err
 	}
 	numbers := make([]int, s.n)
@@ -110,17 +112,4 @@ func (s *edgeSwarm) register(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// trustGateway takes the gateways' root from the instance unless --ca gives it: it is not the server root.
-func (s *edgeSwarm) trustGateway(ctx context.Context) error {
-	if s.ca != "" {
-		return nil // useInstance has taken it
-	}
-	text, err := s.app.adminBytes(ctx, adminRequest{Path: "/api/v1/pki/" + pki.EdgeRootFile})
-	if err != nil {
-		return err
-	}
-	s.env.tls, err = rootsOf(text)
-	return err
 }
