@@ -20,6 +20,9 @@ func TestLegacyCommand(t *testing.T) {
 	onWire(t, func(t *testing.T, c *cloud) {
 		ring := func() (iotda.Reply, error) { return c.Command(t.Context(), instance, demo, ringCommand()) }
 		conn := c.join(demo)
+		conn.Send(brokertest.Subscribe(1, 1, "/huawei/v1/devices/demo_gw1/command/json"))
+		conn.Expect(0x90, 3, 0, 1, 0x80)
+		require.Equal(t, olderDown, c.refusedAs("DA-39/device").Expected)
 		conn.Send(brokertest.Subscribe(1, 1, olderDown))
 		conn.Expect(0x90, 3, 0, 1, 1)
 		done := background(ring)

@@ -174,7 +174,8 @@ func TestFilters(t *testing.T) {
 		"$oc/broadcast/all":                 {Filter{System: true}, true},
 		"/any/thing":                        {Filter{UserTopic: true}, true},
 		"#":                                 {Filter{UserTopic: true}, true},
-		"/huawei/v1/devices/d/command/json": {Filter{UserTopic: true}, true},
+		"/huawei/v1/devices/d/command/json": {Filter{DeviceID: "d", UserTopic: true}, true},
+		"/huawei/v1/devices/+/command/json": {Filter{UserTopic: true}, true},
 	} {
 		got, ok := ParseFilter(filter)
 		require.Equal(t, want.ok, ok, filter)

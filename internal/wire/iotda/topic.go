@@ -219,6 +219,14 @@ type Filter struct {
 // ParseFilter reads a topic filter. ok is false where the filter reaches beyond one device's $oc topics,
 // or into unknown ones.
 func ParseFilter(filter string) (f Filter, ok bool) {
+	if rest, older := strings.CutPrefix(filter, LegacyPrefix); older {
+		device, _, _ := strings.Cut(rest, "/")
+		if !strings.ContainsAny(device, "+#") {
+			f.DeviceID = device
+		}
+		f.UserTopic = true
+		return f, true
+	}
 	if !strings.HasPrefix(filter, "$") {
 		return Filter{UserTopic: true}, true // wildcards at the start do not match $ topics (MQTT 3.1.1, 4.7.2)
 	}
