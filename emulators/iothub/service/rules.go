@@ -66,6 +66,7 @@ var identityRules = []rule.Rule{
 	{ID: "SVC-24", Title: "purging a queue answers how many messages there were; feedback Purged", Source: srcREST + "; " + srcC2D, Grade: rule.Documented, Causes: []rule.Cause{
 		{ID: "lock", Why: "the lock of the feedback is unknown or has run out", Fix: "settle feedback within a minute, with the lock token of the answer's ETag"},
 	}},
+	{ID: "SVC-25", Title: "messages that expired or were abandoned ten times are reported as Expired and DeliveryCountExceeded in the feedback", Source: srcC2D, Grade: rule.Documented},
 }
 
 var twinRules = []rule.Rule{
