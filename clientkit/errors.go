@@ -31,3 +31,31 @@ func (e *CertificateError) Error() string {
 
 // Unwrap returns the alert as crypto/tls has it.
 func (e *CertificateError) Unwrap() error { return e.Cause }
+
+// UpgradeError is an answer to the WebSocket handshake that does not open MQTT: another status than 101, or
+// 101 without what RFC 6455 and the subprotocol mqtt ask for.
+type UpgradeError struct {
+	Address string // host and port
+	Path    string // without the query
+	Status  int    // of HTTP
+	Cause   error  // nil when only the subprotocol is missing
+}
+
+func (e *UpgradeError) Error() string {
+	text := fmt.Sprintf("%s answered the WebSocket handshake at %s with status %d", e.Address, e.Path, e.Status)
+	switch {
+	case e.Status != 101:
+		return text
+	case e.Cause == nil:
+		return text + " and without the subprotocol mqtt"
+	}
+	return text + ": " + e.Cause.Error()
+}
+
+// Unwrap returns what was wrong with the answer.
+func (e *UpgradeError) Unwrap() error { return e.Cause }
+
+// Final reports whether the same handshake would fail again: a redirect or a refusal other than 408 and 429.
+func (e *UpgradeError) Final() bool {
+	return e.Status < 500 && e.Status != 408 && e.Status != 429
+}

@@ -106,6 +106,18 @@ func (c Credential) password(resource string, expiry time.Time, policy string) s
 // renewable reports whether a fresh token can be made.
 func (c Credential) renewable() bool { return c.key != nil }
 
+// webSocket returns path and query of MQTT over WebSocket, or nothing. Without a certificate the service is told
+// to ask for none, as the Java SDK does.
+func (c Credential) webSocket(use bool) string {
+	switch {
+	case !use:
+		return ""
+	case c.cert == nil:
+		return "/$iothub/websocket?iothub-no-client-cert=true"
+	}
+	return "/$iothub/websocket"
+}
+
 // tlsConfig completes a copy of base for one server.
 func (c Credential) tlsConfig(base *tls.Config, host string) *tls.Config {
 	cfg := &tls.Config{}

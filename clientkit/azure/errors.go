@@ -81,6 +81,7 @@ func (e *ProvisionError) Error() string {
 func isFinal(err error) bool {
 	var refused *ConnectError
 	var answer *ProvisionError
+	var upgrade *clientkit.UpgradeError
 	var verify *tls.CertificateVerificationError
 	var subscribe *clientkit.SubscribeError
 	switch {
@@ -88,6 +89,8 @@ func isFinal(err error) bool {
 		return refused.Final()
 	case errors.As(err, &answer):
 		return answer.Final
+	case errors.As(err, &upgrade):
+		return upgrade.Final()
 	case errors.As(err, &verify), errors.As(err, &subscribe):
 		return true
 	}

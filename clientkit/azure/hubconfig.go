@@ -39,7 +39,8 @@ const (
 type HubConfig struct {
 	Host        string // the hub's own name, e.g. contoso.azure-devices.net, also behind a gateway
 	GatewayHost string // connect here instead: an Edge gateway's name, or an emulator's; optional
-	Port        int    // default 8883
+	Port        int    // default 8883, 443 with WebSocket
+	WebSocket   bool   // MQTT over WebSocket, for networks that let only HTTPS out
 	DeviceID    string // case-sensitive, up to 128 characters
 	ModuleID    string // for a module identity; optional
 	Credential  Credential
@@ -144,7 +145,7 @@ func (c HubConfig) session(onPublish func(session.Arrival), onLink func(*session
 	}
 	cfg := session.Config{
 		Prefix: "azure", Name: c.Host, Device: c.clientID(), Closed: ErrClosed,
-		Address: hostPort(host, c.Port), TLS: c.Credential.tlsConfig(c.TLS, host), Dial: c.Dial,
+		Address: hostPort(host, c.Port, c.WebSocket), WebSocket: c.Credential.webSocket(c.WebSocket), TLS: c.Credential.tlsConfig(c.TLS, host), Dial: c.Dial,
 		Login: func() (session.Login, error) {
 			password := c.Credential.password(c.resource(), c.Timing.Now().Add(c.TokenLife), "")
 			return session.Login{ClientID: c.clientID(), Username: c.username(), Password: password}, nil
@@ -163,8 +164,11 @@ func (c HubConfig) session(onPublish func(session.Arrival), onLink func(*session
 // escape percent-encodes all but RFC 3986's unreserved characters.
 func escape(text string) string { return strings.ReplaceAll(url.QueryEscape(text), "+", "%20") }
 
-func hostPort(host string, port int) string {
-	if port == 0 {
+func hostPort(host string, port int, webSocket bool) string {
+	switch {
+	case port == 0 && webSocket:
+		port = session.DefaultHTTPS
+	case port == 0:
 		port = session.DefaultMQTTS
 	}
 	return net.JoinHostPort(host, strconv.Itoa(port))

@@ -38,8 +38,10 @@ const (
 // ProvisionConfig says who registers where.
 type ProvisionConfig struct {
 	Host    string // default DefaultProvisioningHost
-	Port    int    // default 8883
+	Port    int    // default 8883, 443 with WebSocket
 	IDScope string // e.g. 0ne00A1B2C3; on the instance's overview page
+	// WebSocket is MQTT over WebSocket, for networks that let only HTTPS out.
+	WebSocket bool
 	// RegistrationID has up to 128 characters: letters, digits and - . _ :. With X.509 it must equal the
 	// certificate's common name, which is taken when it is empty.
 	RegistrationID string
@@ -196,7 +198,8 @@ func (p *provisioning) linkConfig(answers chan<- answer) session.LinkConfig {
 	c := p.cfg
 	resource := c.IDScope + "/registrations/" + c.RegistrationID
 	return session.LinkConfig{
-		Prefix: "azure", Address: hostPort(c.Host, c.Port), TLS: c.Credential.tlsConfig(c.TLS, c.Host), Dial: c.Dial,
+		Prefix: "azure", Address: hostPort(c.Host, c.Port, c.WebSocket), WebSocket: c.Credential.webSocket(c.WebSocket),
+		TLS: c.Credential.tlsConfig(c.TLS, c.Host), Dial: c.Dial,
 		Login: session.Login{
 			ClientID: c.RegistrationID,
 			Username: resource + "/api-version=" + c.APIVersion, // no ? here, unlike IoT Hub

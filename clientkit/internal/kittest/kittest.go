@@ -28,6 +28,8 @@ type Cloud struct {
 	// Server, if set, changes the server's side of TLS.
 	Server func(*tls.Config)
 	Dials  chan string // addresses dialled
+	// WebSocket is the answer to a WebSocket handshake, as Upgraded; empty is MQTT on the bare connection.
+	WebSocket string
 }
 
 // Peer is the server's end of one connection.
@@ -36,6 +38,8 @@ type Peer struct {
 	Conn    *tls.Conn
 	Packets chan string   // raw packets; closed at the end of the connection
 	Stalled chan struct{} // closed by the test: take no more from the socket
+	Upgrade string        // the WebSocket handshake, with KEY in place of its key
+	frames  *frames       // of a WebSocket; else nil
 }
 
 // NewCloud returns a server whose certificate has these names.
@@ -80,7 +84,7 @@ func (c *Cloud) Dial(_ context.Context, _, address string) (net.Conn, error) {
 	p := &Peer{TB: c.TB, Packets: make(chan string, 1024), Stalled: make(chan struct{}), Conn: tls.Server(server, cfg)}
 	c.TB.Cleanup(func() { _ = server.Close() })
 	c.Dials <- address
-	go p.read(c.Peers)
+	go p.read(c)
 	return client, nil
 }
 
@@ -99,19 +103,22 @@ func pipe() (client, server net.Conn) {
 	return client, server
 }
 
-func (p *Peer) read(accepted chan<- *Peer) {
+func (p *Peer) read(c *Cloud) {
 	defer close(p.Packets)
 	if p.Conn.Handshake() != nil {
 		return
 	}
-	accepted <- p
+	if c.WebSocket != "" && p.upgrade(c.WebSocket) != nil {
+		return
+	}
+	c.Peers <- p
 	for {
 		packet, err := readPacket(p)
 		if err != nil {
 			return
 		}
 		if packet == Pingreq {
-			_, _ = p.Conn.Write([]byte(Pingresp))
+			_, _ = p.stream().Write([]byte(Pingresp))
 			continue
 		}
 		p.Packets <- packet
@@ -120,7 +127,7 @@ func (p *Peer) read(accepted chan<- *Peer) {
 
 // Read takes from the socket unless the peer is stalled.
 func (p *Peer) Read(b []byte) (int, error) {
-	n, err := p.Conn.Read(b)
+	n, err := p.stream().Read(b)
 	select {
 	case <-p.Stalled:
 		<-p.TB.Context().Done()
@@ -177,8 +184,16 @@ func (p *Peer) ExpectEnd() {
 // Send writes a packet.
 func (p *Peer) Send(packet string) {
 	p.TB.Helper()
-	_, err := p.Conn.Write([]byte(packet))
+	_, err := p.stream().Write([]byte(packet))
 	require.NoError(p.TB, err)
+}
+
+// stream is what carries MQTT.
+func (p *Peer) stream() io.ReadWriter {
+	if p.frames != nil {
+		return p.frames
+	}
+	return p.Conn
 }
 
 // Drop cuts the connection without a word, as the clouds do.

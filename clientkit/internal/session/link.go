@@ -34,6 +34,7 @@ type LinkConfig struct {
 	Prefix    string      // begins every error: the kit's name
 	Address   string      // host and port
 	TLS       *tls.Config // nil is plain TCP
+	WebSocket string      // path and query of MQTT over WebSocket; empty is MQTT on the bare connection
 	Dial      clientkit.DialFunc
 	Login     Login
 	Clean     bool
@@ -85,11 +86,14 @@ type job struct {
 	token chan mqtt.Token
 }
 
-// Connect opens TCP, TLS unless it is off, and MQTT. The caller closes the link.
+// Connect opens TCP, TLS unless it is off, WebSocket if it is on, and MQTT. The caller closes the link.
 func Connect(ctx context.Context, cfg LinkConfig) (*Link, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	used, socket, err := open(ctx, cfg)
+	if err == nil && cfg.WebSocket != "" {
+		used, err = upgrade(ctx, used, cfg)
+	}
 	if err != nil {
 		return nil, cfg.failed(err)
 	}

@@ -19,6 +19,7 @@ const (
 	subscribeTime  = 30 * time.Second // for one SUBACK
 	MaxResends     = 5                // of one message, in case that the message itself is the reason
 	DefaultMQTTS   = 8883
+	DefaultHTTPS   = 443
 	DefaultTimeout = 30 * time.Second // for an answer by message
 )
 
@@ -29,6 +30,7 @@ type Config struct {
 	Device    string // for the log
 	Address   string
 	TLS       *tls.Config // nil is plain TCP
+	WebSocket string      // path and query of MQTT over WebSocket; empty is MQTT on the bare connection
 	Dial      clientkit.DialFunc
 	Login     func() (Login, error) // of a connection made now
 	Clean     bool
@@ -128,7 +130,7 @@ func (s *Session) connect(ctx context.Context) (*Link, error) {
 	}
 	c := s.cfg
 	return Connect(ctx, LinkConfig{
-		Prefix: c.Prefix, Address: c.Address, TLS: c.TLS, Dial: c.Dial, Login: login, Clean: c.Clean, KeepAlive: c.KeepAlive,
+		Prefix: c.Prefix, Address: c.Address, TLS: c.TLS, WebSocket: c.WebSocket, Dial: c.Dial, Login: login, Clean: c.Clean, KeepAlive: c.KeepAlive,
 		Refused: c.Refused, OnPublish: c.OnPublish, Trace: c.Trace, Running: &s.running,
 	})
 }
