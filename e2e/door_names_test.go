@@ -142,14 +142,14 @@ func TestDoorNobodyTakesIt(t *testing.T) {
 		id       rule.ID
 		near     string
 	}{
-		"no username":            {via{}, nil, "DOOR-1/nobody", "no platform recognises"},
-		"something else":         {via{name: "localhost"}, ptr("user"), "DOOR-1/nobody", "no platform recognises"},
-		"DPS, singular":          {via{}, ptr("0ne00FAKE01/registration/dev-1/api-version=2019-03-31"), "DOOR-1/nobody", `"0ne00FAKE01/registrations/dev-1/api-version=2019-03-31"`},
-		"DPS, upper case":        {via{name: "localhost"}, ptr("0ne00FAKE01/Registrations/dev-1/api-version=2019-03-31"), "DOOR-1/nobody", `"0ne00FAKE01/registrations/dev-1/api-version=2019-03-31"`},
-		"DPS, scope alone":       {via{}, ptr("0ne00FAKE01"), "DOOR-1/nobody", `dps: DPS takes the username "0ne00FAKE01/registrations/`},
-		"a hub's short name":     {via{}, ptr("fakecloud-hub/demo-sas/?api-version=2021-04-12"), "DOOR-1/nobody", "fakecloud-hub.azure-devices.net/demo-sas/?api-version=2021-04-12"},
-		"a name that is unknown": {via{name: "device.test"}, ptr("user"), "DOOR-1/nobody", "no platform recognises"},
-		"another platform":       {via{name: "management.azure.com"}, ptr("user"), "DOOR-1/platform", "not emulated"},
+		"no username":             {via{}, nil, "DOOR-1/nobody", "no platform recognises"},
+		"something else":          {via{name: "localhost"}, ptr("user"), "DOOR-1/nobody", "no platform recognises"},
+		"DPS, singular":           {via{}, ptr("0ne00FAKE01/registration/dev-1/api-version=2019-03-31"), "DOOR-1/nobody", `"0ne00FAKE01/registrations/dev-1/api-version=2019-03-31"`},
+		"DPS, upper case":         {via{name: "localhost"}, ptr("0ne00FAKE01/Registrations/dev-1/api-version=2019-03-31"), "DOOR-1/nobody", `"0ne00FAKE01/registrations/dev-1/api-version=2019-03-31"`},
+		"DPS, scope alone":        {via{}, ptr("0ne00FAKE01"), "DOOR-1/nobody", `dps: DPS takes the username "0ne00FAKE01/registrations/`},
+		"a hub's short name":      {via{}, ptr("fakecloud-hub/demo-sas/?api-version=2021-04-12"), "DOOR-1/nobody", "fakecloud-hub.azure-devices.net/demo-sas/?api-version=2021-04-12"},
+		"a name that is unknown":  {via{name: "device.test"}, ptr("user"), "DOOR-1/nobody", "no platform recognises"},
+		"a platform without MQTT": {via{name: "management.azure.com"}, ptr("user"), "DOOR-1/port", "does not speak MQTT"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

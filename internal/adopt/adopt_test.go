@@ -53,7 +53,7 @@ func TestPlan(t *testing.T) {
 	w.Azure.DPS = []world.DPS{{Name: "d", IDScope: "0ne00FAKE01", Enrollments: []world.Enrollment{{RegistrationID: "Pump",
 		Attestation: world.Attestation{SymmetricKey: &world.SymmetricKey{PrimaryKey: "MDEyMzQ1Njc4OWFiY2RlZg=="}}}},
 		Certificates: []world.CACertificate{{Name: "plant", PEM: pemOf(ca.certificate), Verified: &no}}}}
-	w.MindSphere.Tenants = []world.Tenant{{Name: "known", Region: "private",
+	w.MindSphere.Tenants = []world.Tenant{{Name: "known", Region: "private", Host: "mqtt.plant.internal",
 		Certificates: []world.CACertificate{{Name: "plant", PEM: pemOf(ca.certificate), Verified: &no}}}}
 	const hubUser, dpsUser = "new-hub.azure-devices.net/pump/?api-version=2021-04-12", "0ne00FAKE01/registrations/pump/api-version=2019-03-31"
 

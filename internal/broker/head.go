@@ -21,7 +21,8 @@ type Head interface {
 // Device is one accepted connection, seen by its platform. The broker calls its methods one at a time,
 // but for Gone, which may come while another is running.
 type Device interface {
-	// Established is called once, after the CONNACK; not at all where the client is gone before it.
+	// Established is called once, before the CONNACK is written; not at all where the client is gone before
+	// it. What is sent meanwhile follows the CONNACK.
 	Established()
 	// Subscribe judges one filter of a SUBSCRIBE.
 	Subscribe(filter string, qos byte) Verdict

@@ -43,7 +43,7 @@ func (*hook) ID() string { return "fakecloud" }
 // Provides implements mqtt.Hook.
 func (*hook) Provides(b byte) bool {
 	switch b {
-	case mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnConnectAuthenticate, mqtt.OnSessionEstablished:
+	case mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnConnectAuthenticate, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished:
 		return true
 	}
 	return false
@@ -112,8 +112,9 @@ func (*hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	return pk
 }
 
-// OnSessionEstablished implements mqtt.Hook; the CONNACK is written.
-func (*hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
+// OnSessionEstablish implements mqtt.Hook; the CONNACK is written next. The platform knows of the device
+// before the device can know that it is accepted: whoever acts on the CONNACK finds it connected.
+func (*hook) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 	c := cl.Net.Conn.(*conn)
 	if c.ctx.Err() != nil {
 		return
@@ -121,7 +122,13 @@ func (*hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	c.inside = true
 	c.device.Established()
 	c.inside = false
-	c.open()
+}
+
+// OnSessionEstablished implements mqtt.Hook; the CONNACK is written.
+func (*hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
+	if c := cl.Net.Conn.(*conn); c.ctx.Err() == nil {
+		c.open()
+	}
 }
 
 func (c *conn) disconnect(pk *packets.Packet) {
