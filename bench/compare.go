@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -26,6 +27,7 @@ func rounds(s settings, servers []*process, one func(*process) (cost, error)) ([
 // report prints a line for each server and the ratios of the first to the others, pair by pair.
 func report(title string, servers []*process, costs [][]cost) {
 	fmt.Printf("%s\n", title)
+	first, _, _ := strings.Cut(servers[0].name, "/")
 	for i, p := range servers {
 		var cpu, rate, cpuRatio, rateRatio []float64
 		for round, c := range costs[i] {
@@ -35,7 +37,7 @@ func report(title string, servers []*process, costs [][]cost) {
 		}
 		fmt.Printf("  %-18s %9.0f/s  server CPU %8s", p.name, median(rate), time.Duration(median(cpu)).Round(100*time.Nanosecond))
 		if i > 0 {
-			fmt.Printf("   fakecloud: %.2f x its CPU, %.2f x its rate", median(cpuRatio), median(rateRatio))
+			fmt.Printf("   %s: %.2f x its CPU, %.2f x its rate", first, median(cpuRatio), median(rateRatio))
 		}
 		fmt.Println()
 	}

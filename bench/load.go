@@ -51,9 +51,10 @@ func parallel(n int, operation func(device int) error) error {
 	return errors.Join(errs...)
 }
 
-// connectPacket is a CONNECT of device d.
-func (t target) connectPacket(d int) []byte {
-	id := fmt.Sprintf("bench-%d", d)
+func deviceID(d int) string { return fmt.Sprintf("bench-%d", d) }
+
+// connectPacket is a CONNECT of a device.
+func connectPacket(id string) []byte {
 	user := hubHost + "/" + id + "/?api-version=2021-04-12"
 	body := []byte{0, 4, 'M', 'Q', 'T', 'T', 4, 0x82, 0, 60}
 	for _, text := range []string{id, user} {
@@ -64,12 +65,16 @@ func (t target) connectPacket(d int) []byte {
 
 // connect opens a connection for device d up to its CONNACK.
 func (t target) connect(config *tls.Config, d int) (net.Conn, error) {
+	return t.connectAs(config, deviceID(d))
+}
+
+func (t target) connectAs(config *tls.Config, id string) (net.Conn, error) {
 	c, err := tls.Dial("tcp", t.Address, config)
 	if err != nil {
 		return nil, err
 	}
 	answer := make([]byte, 4)
-	if _, err = c.Write(t.connectPacket(d)); err == nil {
+	if _, err = c.Write(connectPacket(id)); err == nil {
 		_, err = io.ReadFull(c, answer)
 	}
 	if err == nil && answer[3] != 0 {
@@ -87,9 +92,9 @@ const (
 	window      = 16 // messages in flight on a connection
 )
 
-// publishPacket is a QoS 1 PUBLISH of device d; the packet id is filled in for each message.
-func publishPacket(d int) (packet []byte, idAt int) {
-	topic := fmt.Sprintf("devices/bench-%d/messages/events/", d)
+// publishPacket is a QoS 1 PUBLISH of a device; the packet id is filled in for each message.
+func publishPacket(id string) (packet []byte, idAt int) {
+	topic := "devices/" + id + "/messages/events/"
 	body := append(binary.BigEndian.AppendUint16(nil, uint16(len(topic))), topic...)
 	idAt = len(body)
 	body = append(append(body, 0, 0), make([]byte, payloadSize)...)
@@ -100,7 +105,7 @@ func publishPacket(d int) (packet []byte, idAt int) {
 
 // stream publishes n messages on c with a window in flight and waits for every PUBACK.
 func stream(c net.Conn, d, n int) error {
-	packet, idAt := publishPacket(d)
+	packet, idAt := publishPacket(deviceID(d))
 	return streamPackets(c, packet, idAt, n)
 }
 

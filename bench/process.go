@@ -29,6 +29,7 @@ type target struct {
 	Hub                   string // host in user names; empty for the floors
 	Devices               int    // how many devices bench-0, bench-1, … are registered
 	API                   string // address of HTTPS, of fakecloud only
+	EdgeCA                string // root of the gateway's chain, PEM
 }
 
 // process is a running server.
@@ -36,7 +37,8 @@ type process struct {
 	name   string
 	target target
 	cmd    *exec.Cmd
-	stdin  io.Closer
+	stdin  io.WriteCloser // nil for servers that are not ours
+	stdout *bufio.Reader
 }
 
 // startRole runs this binary again as a server: fakecloud, tls or mochi, with a kind of server key.
@@ -58,8 +60,8 @@ func startRole(ctx context.Context, name string) (*process, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	p := &process{name: name, cmd: cmd, stdin: stdin}
-	line, err := bufio.NewReader(stdout).ReadBytes('\n')
+	p := &process{name: name, cmd: cmd, stdin: stdin, stdout: bufio.NewReader(stdout)}
+	line, err := p.stdout.ReadBytes('\n')
 	if err == nil {
 		err = json.Unmarshal(line, &p.target)
 	}
@@ -68,6 +70,18 @@ func startRole(ctx context.Context, name string) (*process, error) {
 		return nil, fmt.Errorf("server %s: %w", name, err)
 	}
 	return p, nil
+}
+
+// tell has a server of ours do something, and returns when it is done.
+func (p *process) tell(word string) error {
+	if _, err := fmt.Fprintln(p.stdin, word); err != nil {
+		return err
+	}
+	answer, err := p.stdout.ReadString('\n')
+	if err == nil && answer != "ok\n" {
+		err = fmt.Errorf("server %s, %s: %s", p.name, word, strings.TrimSpace(answer))
+	}
+	return err
 }
 
 // stop ends the process: a role ends when its standard input does.

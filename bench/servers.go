@@ -1,13 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"log/slog"
 	"math"
 	"net"
@@ -30,7 +30,8 @@ const devices = 8
 
 const hubHost = "bench.azure-devices.net"
 
-// serveRole is a child process: it starts one server, says where it is and ends with its standard input.
+// serveRole is a child process: it starts one server, says where it is, does what its standard input
+// says and ends with it.
 func serveRole(name string) {
 	role, key, _ := strings.Cut(name, "/")
 	options := []fakecloud.Option{fakecloud.WithServerKey(key)}
@@ -43,7 +44,7 @@ func serveRole(name string) {
 		defer os.RemoveAll(dir)
 		role, options = "fakecloud", append(options, fakecloud.WithDataDir(dir))
 	}
-	t, err := startServer(role, options...)
+	cloud, t, err := startServer(role, options...)
 	if err == nil {
 		err = json.NewEncoder(os.Stdout).Encode(t)
 	}
@@ -51,46 +52,52 @@ func serveRole(name string) {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
-	_, _ = io.Copy(io.Discard, os.Stdin)
+	for words := bufio.NewScanner(os.Stdin); words.Scan(); {
+		fmt.Println(obey(cloud, words.Text()))
+	}
 }
 
 // startServer starts fakecloud for its certificates in any case; the floors serve beside it with the same
 // ones, and an idle fakecloud uses no CPU.
-func startServer(role string, options ...fakecloud.Option) (target, error) {
+func startServer(role string, options ...fakecloud.Option) (*fakecloud.Cloud, target, error) {
 	cloud, err := fakecloud.New(context.Background(), options...)
 	if err != nil {
-		return target{}, err
+		return nil, target{}, err
 	}
 	device, err := cloud.IssueDevice("bench")
 	if err != nil {
-		return target{}, err
+		return nil, target{}, err
 	}
 	_, thumbprint := device.Thumbprints()
 	world := "azure: {hubs: [{name: bench, devices: ["
 	for i := range devices {
 		world += fmt.Sprintf("{deviceId: bench-%d, authentication: {x509Thumbprint: {primaryThumbprint: %s}}},", i, thumbprint)
 	}
-	for _, document := range []string{world + "]}]}", mindWorld, iotdaWorld()} {
+	for _, document := range []string{world + "]}]}", mindWorld, iotdaWorld(), edgeWorld(thumbprint)} {
 		if err := cloud.PatchWorld(context.Background(), document); err != nil {
-			return target{}, err
+			return nil, target{}, err
 		}
+	}
+	edgeCA, err := cloud.EdgeRootPEM()
+	if err != nil {
+		return nil, target{}, err
 	}
 	ca, caKey := cloud.DemoCA()
 	t := target{Address: cloud.MQTTSAddr(), CA: string(cloud.RootsPEM()), Cert: string(device.CertPEM()),
-		Key: string(device.KeyPEM()), Hub: hubHost, Devices: devices, DeviceCA: string(ca), DeviceCAKey: string(caKey)}
+		Key: string(device.KeyPEM()), Hub: hubHost, Devices: devices, EdgeCA: string(edgeCA), DeviceCA: string(ca), DeviceCAKey: string(caKey)}
 	if ports := cloud.Ports().HTTPS; len(ports) > 0 {
 		t.API = fmt.Sprintf("127.0.0.1:%d", ports[0])
 	}
 	config, err := serverConfig(cloud)
 	if err != nil {
-		return t, err
+		return cloud, t, err
 	}
 	if t.ServerCert, t.ServerKey, err = pemPair(config.Certificates[0]); err != nil || role == "fakecloud" {
-		return t, err
+		return cloud, t, err
 	}
 	l, err := tls.Listen("tcp", "127.0.0.1:0", config)
 	if err != nil {
-		return t, err
+		return cloud, t, err
 	}
 	t.Address = l.Addr().String()
 	switch role {
@@ -101,7 +108,7 @@ func startServer(role string, options ...fakecloud.Option) (target, error) {
 	default:
 		err = fmt.Errorf("unknown role %q", role)
 	}
-	return t, err
+	return cloud, t, err
 }
 
 // serverConfig takes the certificate that fakecloud presents.

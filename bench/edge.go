@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/fakecloud/fakecloud"
+)
+
+const (
+	edgeHost = "gateway.bench.example"
+	// patience is how long the gateway may take to send what it holds.
+	patience = 5 * time.Minute
+)
+
+// edgeWorld is a gateway of the bench hub whose children have the bench's certificate.
+func edgeWorld(thumbprint string) string {
+	world := "edge: {gateways: [{hostname: " + edgeHost + ", hub: bench, children: ["
+	for d := range devices {
+		world += fmt.Sprintf("{deviceId: %s, authentication: {x509Thumbprint: {primaryThumbprint: %s}}},", leafID(d), thumbprint)
+	}
+	return world + "]}]}"
+}
+
+func leafID(d int) string { return fmt.Sprintf("leaf-%d", d) }
+
+// drain is the word that a server of ours is told, as a line: wait until nothing waits at the gateway.
+const drain = "drain"
+
+// obey does what the measuring process says, and returns what it is told.
+func obey(cloud *fakecloud.Cloud, word string) string {
+	err := errors.New("unknown word")
+	if word == drain {
+		err = awaitDrained(cloud)
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return "ok"
+}
+
+// awaitDrained returns once nothing waits at the gateway.
+func awaitDrained(cloud *fakecloud.Cloud) error {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		state, err := cloud.EdgeGateway(edgeHost)
+		if err != nil || state.Queue.Messages == 0 {
+			return err
+		}
+	}
+	return fmt.Errorf("the gateway still holds messages after %s", patience)
+}
+
+// leafConfig is a child's side of TLS: the gateway has a root of its own.
+func (t target) leafConfig() (*tls.Config, error) {
+	config, err := t.clientConfig()
+	if err != nil {
+		return nil, err
+	}
+	config.ServerName, config.RootCAs = edgeHost, x509.NewCertPool()
+	if !config.RootCAs.AppendCertsFromPEM([]byte(t.EdgeCA)) {
+		return nil, errors.New("the gateway's root is no certificate")
+	}
+	return config, nil
+}
+
+// benchEdge measures telemetry through a gateway on to the hub beside the straight way.
+func benchEdge(ctx context.Context, s settings) error {
+	servers, stop, err := startAll(ctx, "fakecloud/ecdsa", "fakecloud/ecdsa")
+	if err != nil {
+		return err
+	}
+	defer stop()
+	gateway, straight := servers[0], servers[1]
+	gateway.name, straight.name = "through a gateway", "straight to hub"
+	costs, err := rounds(s, servers, func(p *process) (cost, error) {
+		if p == straight {
+			return publishRound(p, s.messages)
+		}
+		return leavesRound(p, s.messages)
+	})
+	if err != nil {
+		return err
+	}
+	report(fmt.Sprintf("IoT Edge, QoS 1 telemetry over TLS until the hub has it, %d B, %d connections, %d in flight", payloadSize, devices, window), servers, costs)
+	return nil
+}
+
+// leavesRound sends messages through the gateway and waits until the hub has them as well.
+func leavesRound(p *process, messages int) (cost, error) {
+	config, err := p.target.leafConfig()
+	if err != nil {
+		return cost{}, err
+	}
+	conns := make([]net.Conn, 0, devices)
+	defer func() {
+		for _, c := range conns {
+			c.Close()
+		}
+	}()
+	for d := range devices {
+		c, err := p.target.connectAs(config, leafID(d))
+		if err != nil {
+			return cost{}, fmt.Errorf("%s: %w", p.name, err)
+		}
+		conns = append(conns, c)
+	}
+	return measure(p, messages, func() error {
+		err := atOnce(devices, func(d int) error {
+			packet, idAt := publishPacket(leafID(d))
+			return streamPackets(conns[d], packet, idAt, messages/devices)
+		})
+		if err == nil {
+			err = p.tell(drain)
+		}
+		return err
+	})
+}
