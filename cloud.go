@@ -123,6 +123,9 @@ func Open(ctx context.Context, config Config) (*Cloud, error) {
 	if err := errors.Join(c.state.Err(), c.gen().state.Err(), c.seedWorld(first), c.gen().serve()); err != nil {
 		return nil, errors.Join(err, c.pki.Close(), c.state.Close())
 	}
+	if _, err := c.faults.Put(faultsOf(first)...); err != nil {
+		return nil, errors.Join(err, c.pki.Close(), c.state.Close())
+	}
 	var lastConn uint64
 	if config.DataDir != "" {
 		c.tail, lastConn = openTail(c.journal, c.state)

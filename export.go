@@ -40,6 +40,9 @@ func (c *generation) exportWorld() (*world.World, error) {
 	if w.IoTDA.Instances, err = c.exportIoTDA(known); err != nil {
 		return nil, err
 	}
+	for _, f := range c.faults.List() {
+		w.Faults = append(w.Faults, world.FaultOf(f))
+	}
 	w.Edge.Gateways, err = c.exportGateways(known)
 	return w, err
 }

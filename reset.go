@@ -106,7 +106,13 @@ func (c *Cloud) forgetEvents() {
 }
 
 // faultsOf are the faults that a world sets.
-func faultsOf(*world.World) []fault.Fault { return nil }
+func faultsOf(w *world.World) []fault.Fault {
+	faults := make([]fault.Fault, len(w.Faults))
+	for i, f := range w.Faults {
+		faults[i] = f.Fault()
+	}
+	return faults
+}
 
 // lifeControl is the control plane's access to resets and snapshots.
 type lifeControl struct{ cloud *Cloud }

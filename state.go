@@ -77,7 +77,7 @@ func (c *Cloud) seedWorld(w *world.World) error {
 // worldHash stands for what a world says of the platforms.
 func worldHash(w *world.World) string {
 	platforms := *w
-	platforms.Serve = world.Serve{}
+	platforms.Serve, platforms.Faults = world.Serve{}, nil
 	sum := sha256.Sum256(world.Format(&platforms))
 	return hex.EncodeToString(sum[:])
 }

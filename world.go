@@ -135,6 +135,9 @@ func (wc worldControl) change(verb string, document []byte, replace bool) (err e
 	if err := c.gen().nameHosts(); err != nil {
 		return err
 	}
+	if _, err := c.faults.Put(faultsOf(patch)...); err != nil {
+		return err
+	}
 	c.nameOutbound(patch)
 	c.gen().refreshGateways()
 	c.journal.Append(journal.Event{Kind: journal.World, Detail: "the world was " + verb})
@@ -149,6 +152,10 @@ func (c *Cloud) replaceWith(w *world.World) error {
 		return err
 	}
 	c.succeed(next, errReplaced)
+	c.faults.Clear()
+	if _, err := c.faults.Put(faultsOf(w)...); err != nil {
+		return err
+	}
 	c.forgetTargets()
 	c.nameOutbound(w)
 	c.journal.Append(journal.Event{Kind: journal.World, Detail: errReplaced.Error()})

@@ -44,6 +44,10 @@ iotda:
         - {deviceId: pump_x, productId: pump, fingerprint: aabbccddeeff00112233445566778899aabbccdd}
       policies: [{id: pol1, statements: [{effect: DENY, actions: ["iotda:devices:publish"], resources: ["topic:a/*"]}], devices: [pump_x]}]
       forwarding: [{id: f1, resource: device.property, event: report, actions: [{id: a1, url: "http://127.0.0.1:9/x"}]}]
+faults:
+  - {id: late, match: {step: connect, platform: iothub, device: "pump-*"}, action: {delay: 90s, code: 3}, count: 2}
+  - {id: lost, match: {step: puback}, action: {drop: true}, probability: 0.000001, seed: 18446744073709551615}
+  - {match: {step: dps.register, endpoint: fakecloud-dps}, action: {throttle: 0}}
 `))
 	text, err := first.Plane().World.Current()
 	require.NoError(t, err)
@@ -63,6 +67,7 @@ func TestPatchWorldIsAllOrNothing(t *testing.T) {
 		"unknown key":    "azure: {hubs: [{name: x, colour: red}]}",
 		"unknown hub":    "azure: {dps: [{name: fakecloud-dps, linkedHubs: [nowhere]}]}",
 		"taken ID scope": "azure: {hubs: [{name: fresh}], dps: [{name: other, idScope: 0ne00FAKE01}]}",
+		"wrong fault":    "azure: {hubs: [{name: fresh}]}\nfaults: [{match: {step: publish}, action: {code: 3}}]",
 		"device again":   "iotda: {instances: [{name: fakecloud, products: [{productId: second}], devices: [{deviceId: demo_node1, productId: second}]}]}",
 	} {
 		require.Error(t, cloud.PatchWorld(t.Context(), document), name)
@@ -78,6 +83,30 @@ func TestReplaceWorld(t *testing.T) {
 	require.NoError(t, cloud.Plane().World.Replace(t.Context(), []byte("azure: {hubs: [{name: only}]}")))
 	require.Len(t, cloud.Plane().Endpoints(), 1)
 	require.Equal(t, "only.azure-devices.net", cloud.Plane().Endpoints()[0].Name)
+}
+
+// The faults of a world are set from the start and again by a reset; a patch adds and replaces by id, a
+// replaced world has its own only.
+func TestFaultsOfTheWorld(t *testing.T) {
+	t.Parallel()
+	one := "faults: [{id: one, match: {step: connect}, action: {code: 3}, count: 2}, {id: two, match: {step: publish}, action: {drop: true}}]"
+	cloud := fakecloud.Start(t, fakecloud.WithWorld(one))
+	code := 3
+	first := fakecloud.Fault{ID: "one", Match: fakecloud.FaultMatch{Step: "connect"}, Action: fakecloud.FaultAction{Code: &code}, Count: 2}
+	second := fakecloud.Fault{ID: "two", Match: fakecloud.FaultMatch{Step: "publish"}, Action: fakecloud.FaultAction{Drop: true}}
+	require.Equal(t, []fakecloud.Fault{first, second}, cloud.Faults())
+
+	require.NoError(t, cloud.PatchWorld(t.Context(), "faults: [{id: one, match: {step: puback}, action: {close: true}}]"))
+	replaced := fakecloud.Fault{ID: "one", Match: fakecloud.FaultMatch{Step: "puback"}, Action: fakecloud.FaultAction{Close: true}}
+	require.Equal(t, []fakecloud.Fault{second, replaced}, cloud.Faults())
+	err := cloud.PatchWorld(t.Context(), "faults:\n  - match: {step: lunch}\n    action: {close: true}\n")
+	require.ErrorContains(t, err, "the document:2:19: faults[0].match.step: it is one of connect, ")
+	require.Len(t, cloud.Faults(), 2)
+
+	require.NoError(t, cloud.Reset())
+	require.Equal(t, []fakecloud.Fault{first, second}, cloud.Faults())
+	require.NoError(t, cloud.Plane().World.Replace(t.Context(), []byte("faults: [{id: two, match: {step: publish}, action: {drop: true}}]")))
+	require.Equal(t, []fakecloud.Fault{second}, cloud.Faults())
 }
 
 func TestDataDirectoryKeepsTheRoot(t *testing.T) {

@@ -102,10 +102,18 @@ const mostDelay = 10 * time.Minute
 // ErrInvalid is wrapped by every error of Validate.
 var ErrInvalid = errors.New("invalid fault")
 
-// Validate says which key is wrong and what would be right.
+// Error is the error of Validate: which key is wrong, such as match.step, and what would be right.
+type Error struct{ Key, Text string }
+
+func (e *Error) Error() string { return ErrInvalid.Error() + ": " + e.Key + ": " + e.Text }
+
+// Unwrap makes it an ErrInvalid.
+func (e *Error) Unwrap() error { return ErrInvalid }
+
+// Validate says which key is wrong and what would be right. The error is an *Error.
 func (f Fault) Validate() error {
 	wrong := func(key, format string, args ...any) error {
-		return fmt.Errorf("%w: %s: %s", ErrInvalid, key, fmt.Sprintf(format, args...))
+		return &Error{Key: key, Text: fmt.Sprintf(format, args...)}
 	}
 	kinds, known := allowed[f.Match.Step]
 	if !known {

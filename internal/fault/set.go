@@ -56,7 +56,7 @@ func (s *Set) Put(faults ...Fault) ([]Fault, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.faults)+len(faults) > Most {
+	if s.after(faults) > Most {
 		return nil, fmt.Errorf("%w: at most %d faults", ErrInvalid, Most)
 	}
 	put := slices.Clone(faults)
@@ -69,6 +69,17 @@ func (s *Set) Put(faults ...Fault) ([]Fault, error) {
 	}
 	s.armed.Store(len(s.faults) > 0)
 	return put, nil
+}
+
+// after returns how many faults there are once some have been put.
+func (s *Set) after(put []Fault) int {
+	kept := 0
+	for _, f := range s.faults {
+		if !slices.ContainsFunc(put, func(p Fault) bool { return p.ID == f.ID }) {
+			kept++
+		}
+	}
+	return kept + len(put)
 }
 
 // List returns the faults that are set, oldest first, with the count that is left.

@@ -18,6 +18,8 @@ type field struct {
 	fold   bool   // compared without case
 	whole  bool   // replaced as one when merged
 	secret bool   // never quoted
+	judged bool   // enum is for the schema; the whole mapping is judged when it is read
+	spare  bool   // an id that may be left out
 	alt    bool   // giving it drops the other alternatives when merged
 	check  string // name in checks
 	ref    string // kind of name it refers to
@@ -62,6 +64,10 @@ func (f *field) apply(word string) {
 		f.whole = true
 	case "secret":
 		f.secret = true
+	case "judged":
+		f.judged = true
+	case "optional":
+		f.spare = true
 	case "alt":
 		f.alt = true
 	case "check":

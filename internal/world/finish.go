@@ -14,12 +14,6 @@ import (
 	"strings"
 )
 
-// notBuilt names keys of the world file that belong to platforms of later versions: refusing them is
-// better than taking them silently.
-var notBuilt = map[string]string{
-	"faults": "faults are not built in this version; leave the key out",
-}
-
 // maxFile bounds a file that a world names.
 const maxFile = 1 << 20
 
@@ -42,6 +36,8 @@ func (r *reader) finish(v reflect.Value, path string) {
 		r.keyText(x, path)
 	case *Authentication:
 		r.authentication(x, path)
+	case *Fault:
+		r.fault(x, path)
 	}
 }
 

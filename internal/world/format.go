@@ -127,6 +127,8 @@ func (p *printer) scalar(v reflect.Value, level int) {
 		p.b.WriteString(" " + shortDuration(time.Duration(v.Int())) + "\n")
 	case v.Kind() == reflect.String:
 		p.text(v.String(), level)
+	case v.Kind() == reflect.Float64:
+		p.b.WriteString(" " + strconv.FormatFloat(v.Float(), 'f', -1, 64) + "\n")
 	default:
 		fmt.Fprintf(&p.b, " %v\n", v.Interface())
 	}

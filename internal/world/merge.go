@@ -46,7 +46,7 @@ func mergeValue(into, v reflect.Value, f field) {
 		into.Set(fresh)
 	case reflect.Slice:
 		if _, hasID := idField(v.Type().Elem()); hasID {
-			mergeElements(into, v)
+			mergeElements(into, v, f)
 			return
 		}
 		into.Set(reflect.AppendSlice(reflect.MakeSlice(v.Type(), 0, v.Len()), v))
@@ -66,7 +66,8 @@ func dropAlternatives(into reflect.Value) {
 	}
 }
 
-func mergeElements(into, v reflect.Value) {
+// mergeElements lays one list over another; with f.whole an element takes the place of that of its id.
+func mergeElements(into, v reflect.Value, f field) {
 	merged := reflect.MakeSlice(v.Type(), into.Len(), into.Len()+v.Len())
 	reflect.Copy(merged, into)
 	at := make(map[string]int, merged.Len())
@@ -75,13 +76,14 @@ func mergeElements(into, v reflect.Value) {
 	}
 	for i := range v.Len() {
 		element := v.Index(i)
-		j, known := at[idOf(element)]
-		if !known {
+		id := idOf(element)
+		j, known := at[id]
+		if !known || id == "" {
 			j = merged.Len()
-			at[idOf(element)] = j
+			at[id] = j
 			merged = reflect.Append(merged, reflect.Zero(element.Type()))
 		}
-		mergeValue(merged.Index(j), element, field{})
+		mergeValue(merged.Index(j), element, field{whole: f.whole})
 	}
 	into.Set(merged)
 }

@@ -185,10 +185,6 @@ func (r *reader) key(entry *ast.MappingValueNode, path string) (string, bool) {
 
 func (r *reader) unknown(entry *ast.MappingValueNode, path, key string, fields []field) {
 	full := join(path, key)
-	if why, known := notBuilt[full]; known {
-		r.report(entry.Key, full, why)
-		return
-	}
 	var keys []string
 	for _, f := range fields {
 		keys = append(keys, f.key)
@@ -263,6 +259,9 @@ func (r *reader) element(item ast.Node, v reflect.Value, path string, before int
 	}
 	r.origins[path] = r.position(start(item))
 	if v.FieldByIndex(id.index).String() == "" {
+		if id.spare {
+			return true
+		}
 		if len(r.problems) == before {
 			r.report(item, path, "needs "+id.key+": "+id.doc)
 		}

@@ -103,6 +103,8 @@ func wanted(t reflect.Type) string {
 		return "true or false"
 	case t.Kind() == reflect.String:
 		return "text"
+	case t.Kind() == reflect.Float64:
+		return "a number"
 	default:
 		return "a whole number"
 	}
@@ -116,6 +118,9 @@ func shown(f field, text string) string {
 }
 
 func setNumber(v reflect.Value, node ast.Node, f field, text string) string {
+	if v.Kind() == reflect.Float64 {
+		return setFloat(v, node, f, text)
+	}
 	if _, number := node.(*ast.IntegerNode); !number {
 		return "must be a whole number, not " + shown(f, text)
 	}
@@ -134,6 +139,17 @@ func setNumber(v reflect.Value, node ast.Node, f field, text string) string {
 		}
 		v.SetInt(n)
 	}
+	return ""
+}
+
+func setFloat(v reflect.Value, node ast.Node, f field, text string) string {
+	_, whole := node.(*ast.IntegerNode)
+	_, broken := node.(*ast.FloatNode)
+	n, err := strconv.ParseFloat(strings.ReplaceAll(text, "_", ""), 64)
+	if !whole && !broken || err != nil {
+		return "must be a number, not " + shown(f, text)
+	}
+	v.SetFloat(n)
 	return ""
 }
 
@@ -173,7 +189,7 @@ func (r *reader) check(f field, v reflect.Value) string {
 		switch {
 		case text == "":
 			return "is empty; give a value or leave the key out"
-		case len(f.enum) > 0 && !slices.Contains(f.enum, text):
+		case len(f.enum) > 0 && !f.judged && !slices.Contains(f.enum, text):
 			return "must be " + oneOf(f.enum) + ", not " + shown(f, text) + suggestion(text, f.enum)
 		case f.max != nil && utf8.RuneCountInString(text) > *f.max:
 			return fmt.Sprintf("has %s, at most %d are allowed", plural(utf8.RuneCountInString(text), "character"), *f.max)

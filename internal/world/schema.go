@@ -32,6 +32,8 @@ func (s schemer) object(t reflect.Type) map[string]any {
 		properties[f.key] = property
 		if f.id {
 			object["type"] = "object"
+		}
+		if f.id && !f.spare {
 			object["required"] = []string{f.key}
 		}
 	}
@@ -69,6 +71,8 @@ func (s schemer) of(t reflect.Type, f field) map[string]any {
 		return map[string]any{"type": "boolean"}
 	case reflect.String:
 		return s.text(f)
+	case reflect.Float64:
+		return map[string]any{"type": "number"}
 	default:
 		number := map[string]any{"type": "integer"}
 		if t.Kind() == reflect.Uint64 {

@@ -25,6 +25,7 @@ func Validate(w *World) error {
 	v.iotda()
 	v.edges()
 	v.serve()
+	v.faults()
 	slices.SortStableFunc(v.problems, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})

@@ -6,8 +6,9 @@ import "time"
 //
 // The tags drive reading, writing and the schema alike: yaml names the key, doc describes it, enum lists
 // the legal values, and world says more: id (the key that identifies an element of a list, compared
-// without case when fold is given), check=NAME (see checks.go), whole (replaced as one when merged), alt
-// (one of several alternatives), secret (never shown in a message), min and max.
+// without case when fold is given, left out at will with optional), check=NAME (see checks.go), whole (replaced as one when merged), alt
+// (one of several alternatives), judged (enum is
+// for the schema, finish.go judges), secret (never shown in a message), min and max.
 type World struct {
 	Base       string     `yaml:"base" enum:"default none" doc:"what this file is laid over: the default world, or nothing; default is default"`
 	Azure      Azure      `yaml:"azure" doc:"Azure Device Provisioning Service and IoT Hub"`
@@ -15,6 +16,7 @@ type World struct {
 	IoTDA      IoTDA      `yaml:"iotda" doc:"Huawei Cloud IoTDA"`
 	Edge       Edge       `yaml:"edge" doc:"Azure IoT Edge transparent gateways"`
 	PKI        PKI        `yaml:"pki" doc:"certificate authorities that device certificates are issued from"`
+	Faults     []Fault    `yaml:"faults" world:"whole" doc:"faults that are set from the start on"`
 	Serve      Serve      `yaml:"serve" doc:"the flags of fakecloud serve by their names; a flag or FAKECLOUD_… variable wins"`
 
 	origins map[string]Position // where elements and references were read, by path of ids
