@@ -250,7 +250,6 @@ func TestIoTDALegacyCommand(t *testing.T) {
 	got := <-answer
 	require.Equal(t, http.StatusOK, got.StatusCode)
 	require.Contains(t, got.body, `"response":{"result_code":1,"paras":{"left":1}}`)
-	rule.Proves(t, "DA-61")
 }
 
 // The admin API's disconnect ends the connection by the device id.

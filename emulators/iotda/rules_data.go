@@ -16,8 +16,6 @@ var downlinkRules = []rule.Rule{
 		{ID: "unknown", Why: "nobody waits for an answer with this request_id (v3: mid)", Fix: "copy the request_id from the request's topic (v3: the mid from its body), and answer once and in time"},
 		{ID: "json", Why: "the answer is not JSON", Fix: `answer with one JSON object, such as {"result_code":0}`},
 	}},
-	{ID: "DA-61", Title: "a device that has subscribed to the v3 command topic gets commands there, and answers with deviceRsp", Source: "IoT API reference, Delivering Commands (iot_06_3011)", Grade: rule.Assumed,
-		Assumption: "it gets commands there only; errcode is handed to the caller as result_code, body as paras"},
 	{ID: "DA-27", Title: "a message to an offline device waits for it, PENDING, then DELIVERED or TIMEOUT", Source: srcMSG + "; " + srcV3, Grade: rule.Documented},
 	{ID: "DA-28", Title: "a time to live outside 0 to 1440 minutes in steps of 5 is refused", Source: srcV3, Grade: rule.Assumed, Assumption: "status 400 with IOTDA.000006", Causes: []rule.Cause{
 		{ID: "ttl", Why: "the time to live is outside its limits", Fix: "use a multiple of 5 from 0 to 1440"},
