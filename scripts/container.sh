@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds the image and proves it: healthy, small, stops within a second; a second container on a user
 # network, where the vendors' names are aliases of fakecloud, provisions and sends telemetry, once with the
-# client kit and once with the Azure SDK for Python. Runs the README's docker block as it is printed. Wants a
-# Docker engine and nothing else.
+# client kit and once with the Azure SDK for Python; scripts/curl-lesson.sh passes against it. Runs the
+# README's docker block as it is printed. Wants a Docker engine, curl and nothing else.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -35,7 +35,7 @@ echo "container: image $((size / 1000)) kB"
 docker network create "$net" >/dev/null
 docker run -d --name "$name" --network "$net" --network-alias fakecloud \
   --network-alias global.azure-devices-provisioning.net \
-  --network-alias fakecloud-hub.azure-devices.net "$image" >/dev/null
+  --network-alias fakecloud-hub.azure-devices.net -p 127.0.0.1::8484 "$image" >/dev/null
 for _ in $(seq 50); do
   state=$(docker inspect --format '{{.State.Health.Status}}' "$name")
   [[ $state == healthy ]] && break
@@ -76,6 +76,11 @@ for device in container-kit container-sdk; do
   fakecloud events --kind telemetry --device "$device" | grep -q telemetry || fail "no telemetry of $device"
 done
 echo "container: telemetry of both devices seen"
+
+# The test tool from this machine's shell, with curl alone; the device is another container.
+FAKECLOUD_ADMIN=http://$(docker port "$name" 8484/tcp) scripts/curl-lesson.sh container-lesson bash -c 'exec docker run --rm --init \
+  --network "$0" -e FAKECLOUD_ADMIN=http://fakecloud:8484 "$1" device azure --id container-lesson \
+  --group-key "$GROUP_KEY" --count 10 --interval 300ms' "$net" "$image" || fail "the lesson with curl fails"
 
 start=$(date +%s%N)
 docker stop --time 5 "$name" >/dev/null

@@ -67,7 +67,11 @@ func setup(env *testscript.Env) error {
 			kept = append(kept, v)
 		}
 	}
-	env.Vars = append(kept, "PATH="+filepath.Dir(binary)+string(os.PathListSeparator)+os.Getenv("PATH"), "NO_COLOR=1")
+	lesson, err := filepath.Abs("../../scripts/curl-lesson.sh")
+	if err != nil {
+		return err
+	}
+	env.Vars = append(kept, "PATH="+filepath.Dir(binary)+string(os.PathListSeparator)+os.Getenv("PATH"), "NO_COLOR=1", "LESSON="+lesson)
 	env.Values[instancesKey{}] = instances{}
 	return nil
 }
