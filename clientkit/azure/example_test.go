@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"os"
 	"time"
 
 	"github.com/fakecloud/fakecloud/clientkit/azure"
@@ -110,6 +111,34 @@ func ExampleHub_OnMessage() {
 	if err != nil {
 		log.Print(err)
 	}
+}
+
+// A log of any length goes to the hub's storage account; no more than a block of it is in memory.
+func ExampleHub_Upload() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	hub, err := dial(ctx)
+	if err != nil {
+		log.Print(err)
+		return
+	}
+	defer hub.Close(ctx)
+	file, err := os.Open("today.log")
+	if err != nil {
+		log.Print(err)
+		return
+	}
+	defer file.Close()
+	uploaded, err := hub.Upload(ctx, azure.File{Name: "logs/today.log", Content: file, ContentType: "text/plain"})
+	var refused *azure.UploadError
+	if errors.As(err, &refused) {
+		log.Printf("%s: %d %s", refused.Step, refused.Status, refused.Code)
+	}
+	if err != nil {
+		log.Print(err)
+		return
+	}
+	log.Printf("%d bytes in %s/%s", uploaded.Size, uploaded.Container, uploaded.Blob)
 }
 
 // dial connects the demo device of a fakecloud on this machine.

@@ -74,10 +74,15 @@ func SelfSigned(t testing.TB, cn string, names ...string) (tls.Certificate, *x50
 // TLS is what a client needs to trust the cloud.
 func (c *Cloud) TLS() *tls.Config { return &tls.Config{RootCAs: c.Roots} }
 
+// ServerTLS is the cloud's side of TLS, for other servers of the same cloud.
+func (c *Cloud) ServerTLS() *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{c.Cert}, ClientAuth: tls.RequestClientCert}
+}
+
 // Dial is a DialFunc that leads here, whatever the address.
 func (c *Cloud) Dial(_ context.Context, _, address string) (net.Conn, error) {
 	client, server := pipe()
-	cfg := &tls.Config{Certificates: []tls.Certificate{c.Cert}, ClientAuth: tls.RequestClientCert}
+	cfg := c.ServerTLS()
 	if c.Server != nil {
 		c.Server(cfg)
 	}
