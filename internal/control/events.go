@@ -304,6 +304,9 @@ func (o *writer) head(kind string, next uint64) {
 }
 
 func (o *writer) line(e *journal.Event) {
+	if o.err != nil {
+		return // nobody is there to encode it for
+	}
 	text, err := json.Marshal(e)
 	if err == nil {
 		o.write(append(text, '\n'))
@@ -311,6 +314,9 @@ func (o *writer) line(e *journal.Event) {
 }
 
 func (o *writer) event(e *journal.Event) {
+	if o.err != nil {
+		return
+	}
 	text, err := json.Marshal(e)
 	if err == nil {
 		o.write([]byte("id: " + strconv.FormatUint(e.Seq, 10) + "\nevent: " + string(e.Kind) + "\ndata: " + string(text) + "\n\n"))

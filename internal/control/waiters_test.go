@@ -90,7 +90,7 @@ func TestFollowersThatNeverRead(t *testing.T) {
 	l, client := listen(t)
 	s := Serve(New(p, Options{}), nil, l)
 	in := &instance{plane: p, url: "http://" + l.Addr().String(), client: client}
-	for range 20 {
+	for range 10 {
 		c, err := net.Dial("tcp", l.Addr().String())
 		require.NoError(t, err)
 		defer c.Close()
@@ -102,7 +102,7 @@ func TestFollowersThatNeverRead(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "HTTP/1.1 200", string(first))
 	}
-	payload := make([]byte, 32<<10)
+	payload := make([]byte, 8<<10)
 	for range 1000 {
 		p.Journal.Append(journal.Event{Kind: journal.Publish, Payload: payload})
 	}
