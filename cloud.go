@@ -101,6 +101,10 @@ func Open(ctx context.Context, config Config) (*Cloud, error) {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
+	config, err := config.withProfile()
+	if err != nil {
+		return nil, err
+	}
 	c := &Cloud{config: config, clock: clock.New(), rules: Rules(), hosts: hosts.New()}
 	c.hurry, c.hurryUp = context.WithCancel(context.Background())
 	c.seed = seedOf(config)
@@ -113,6 +117,7 @@ func Open(ctx context.Context, config Config) (*Cloud, error) {
 	if c.out, err = outbound.New(outbound.Config{Allow: config.AllowOutbound}); err != nil {
 		return nil, fmt.Errorf("allow-outbound: %w", err)
 	}
+	first = world.WithProfile(first, config.Profile, c.seed)
 	c.first = first
 	if err := c.openState(); err != nil { // before all else that writes: it holds the directory's lock
 		return nil, err

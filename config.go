@@ -1,8 +1,11 @@
 package fakecloud
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
+
+	"github.com/fakecloud/fakecloud/internal/world"
 )
 
 // Off as a port means that the listener is not opened.
@@ -43,6 +46,10 @@ type Config struct {
 	// inline YAML over them (`fakecloud world schema` has the form; `base: none` drops the default world).
 	WorldFiles []string
 	World      string
+	// Profile is what the instance is for: "default", "ci", "strict", "hostile" or "classroom" (docs/profiles.md).
+	// Empty means default. What the Config or the world says itself stays; a profile's log settings are for
+	// `fakecloud serve` only.
+	Profile string
 	// AllowOutbound lists hosts, optionally with :port, that webhooks and forwarding may call besides loopback
 	// and the hosts that the world names.
 	AllowOutbound []string
@@ -71,6 +78,25 @@ func WithWorld(yaml string) Option {
 		}
 		c.World += yaml
 	}
+}
+
+// WithProfile chooses what the instance is for: "hostile", say, breaks a share of everything that a correct
+// client survives, always the same with WithSeed.
+func WithProfile(name string) Option { return func(c *Config) { c.Profile = name } }
+
+// withProfile sets what the profile has and nothing else says.
+func (c Config) withProfile() (Config, error) {
+	if why := world.CheckProfile(c.Profile); why != "" {
+		return c, fmt.Errorf("profile %q: %s", c.Profile, why)
+	}
+	settings := world.ProfileServe(c.Profile)
+	if c.ServerKey == "" {
+		c.ServerKey = settings.ServerKey
+	}
+	if settings.LAN != nil && len(c.Bind) == 0 {
+		c.Bind = []string{"0.0.0.0"}
+	}
+	return c, nil
 }
 
 // WithAllowOutbound lets webhooks and forwarding call further hosts ("name" or "name:port").

@@ -38,6 +38,7 @@ func (a *app) serveCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd, f) },
 	}
 	f.register(cmd.Flags())
+	offer(cmd, "profile", world.Profiles...)
 	offer(cmd, "server-key", "vendor", "ecdsa", "rsa")
 	offer(cmd, "log-format", "text", "json")
 	offer(cmd, "log-level", "debug", "info", "warn", "error")

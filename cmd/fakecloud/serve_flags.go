@@ -25,7 +25,7 @@ type serveFlags struct {
 	advertise, allowOutbound                                            []string
 	mqtts, mqtt, https, amqps, amqp, edge, admin, proxy                 string
 	serverKey, serverCA, serverCAKey, seed, logFormat, logLevel, keylog string
-	adminToken, viewerToken                                             string
+	adminToken, viewerToken, profile                                    string
 
 	origins  map[string]string // where a value came from that no flag gave, by flag
 	adminURL string            // where this machine reaches the admin API, once it is bound; empty: off
@@ -41,6 +41,7 @@ func (f *serveFlags) origin(flag string) string {
 
 func (f *serveFlags) register(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.config, "config", nil, "world file (repeatable; later ones override by id)")
+	fs.StringVar(&f.profile, "profile", "default", "what it is for: "+strings.Join(world.Profiles, ", ")+"; sets what nothing else does")
 	fs.StringVar(&f.data, "data", "fakecloud-data", "directory of PKI and state")
 	fs.BoolVar(&f.ephemeral, "ephemeral", false, "keep nothing on disk")
 	fs.StringVar(&f.bind, "bind", "", "address of the device ports (default both loopbacks)")
@@ -69,7 +70,7 @@ func (f *serveFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.viewerToken, "viewer-token", "", "bearer token for read-only calls")
 }
 
-// resolve fills flags that were not given from the environment, then from the world.
+// resolve fills flags that were not given from the environment, then from the world, then from the profile.
 func (f *serveFlags) resolve(cmd *cobra.Command, env func(string) string, w *world.World) error {
 	f.origins = map[string]string{}
 	fromWorld := map[string][]string{}
@@ -92,6 +93,23 @@ func (f *serveFlags) resolve(cmd *cobra.Command, env func(string) string, w *wor
 			errs = append(errs, set(flag, f.origins[flag.Name], values))
 		}
 	})
+	if why := world.CheckProfile(f.profile); why != "" {
+		errs = append(errs, usagef("%s %q: %s", f.origin("profile"), f.profile, why))
+	}
+	return errors.Join(append(errs, f.applyProfile(cmd.Flags()))...)
+}
+
+// applyProfile fills what neither flag nor environment nor world has said.
+func (f *serveFlags) applyProfile(fs *pflag.FlagSet) error {
+	given := func(name string) bool { return fs.Changed(name) || f.origins[name] != "" }
+	var errs []error
+	for _, one := range world.ProfileServe(f.profile).Flags() {
+		if given(one.Name) || one.Name == "ephemeral" && given("data") {
+			continue
+		}
+		f.origins[one.Name] = "the profile " + f.profile
+		errs = append(errs, set(fs.Lookup(one.Name), f.origins[one.Name], one.Values))
+	}
 	return errors.Join(errs...)
 }
 
@@ -181,7 +199,7 @@ func (f *serveFlags) build(inline string) (c fakecloud.Config, admin int, err er
 	c = fakecloud.Config{
 		DataDir: f.data, Advertise: f.advertise, ServerKey: f.serverKey, ServerCA: f.serverCA,
 		ServerCAKey: f.serverCAKey, RootUnconstrained: f.rootUnconstrained, WorldFiles: f.config, World: inline, Version: buildVersion(),
-		AllowOutbound: f.allowOutbound,
+		AllowOutbound: f.allowOutbound, Profile: f.profile,
 	}
 	if f.ephemeral {
 		c.DataDir = ""

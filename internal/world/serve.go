@@ -7,6 +7,7 @@ import (
 
 // Serve holds the flags of `fakecloud serve` by their names. Unset ones are zero or nil.
 type Serve struct {
+	Profile           string   `yaml:"profile" enum:"default ci strict hostile classroom" doc:"what the instance is for; sets what nothing else does"`
 	Data              string   `yaml:"data" doc:"directory of PKI and state, relative to the working directory"`
 	Ephemeral         *bool    `yaml:"ephemeral" doc:"keep nothing on disk"`
 	Bind              string   `yaml:"bind" doc:"address of the device ports"`
