@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/fakecloud/fakecloud"
@@ -37,6 +38,8 @@ func obey(cloud *fakecloud.Cloud, word string) string {
 	err := errors.New("unknown word")
 	if word == drain {
 		err = awaitDrained(cloud)
+	} else if count, found := strings.CutPrefix(word, fanOutWord); found {
+		err = sendFleet(cloud, count)
 	}
 	if err != nil {
 		return err.Error()

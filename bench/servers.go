@@ -69,11 +69,16 @@ func startServer(role string, options ...fakecloud.Option) (*fakecloud.Cloud, ta
 		return nil, target{}, err
 	}
 	_, thumbprint := device.Thumbprints()
-	world := "azure: {hubs: [{name: bench, devices: ["
-	for i := range devices {
-		world += fmt.Sprintf("{deviceId: bench-%d, authentication: {x509Thumbprint: {primaryThumbprint: %s}}},", i, thumbprint)
+	registered := devices
+	if role == fleetRole {
+		role, registered = "fakecloud", hubFleet
 	}
-	for _, document := range []string{world + "]}]}", mindWorld, iotdaWorld(), edgeWorld(thumbprint)} {
+	var world strings.Builder
+	world.WriteString("azure: {hubs: [{name: bench, " + hubPolicies + ", devices: [")
+	for i := range registered {
+		fmt.Fprintf(&world, "{deviceId: bench-%d, authentication: {x509Thumbprint: {primaryThumbprint: %s}}},", i, thumbprint)
+	}
+	for _, document := range []string{world.String() + "]}]}", mindWorld, iotdaWorld(), edgeWorld(thumbprint)} {
 		if err := cloud.PatchWorld(context.Background(), document); err != nil {
 			return nil, target{}, err
 		}
@@ -84,7 +89,7 @@ func startServer(role string, options ...fakecloud.Option) (*fakecloud.Cloud, ta
 	}
 	ca, caKey := cloud.DemoCA()
 	t := target{Address: cloud.MQTTSAddr(), CA: string(cloud.RootsPEM()), Cert: string(device.CertPEM()),
-		Key: string(device.KeyPEM()), Hub: hubHost, Devices: devices, EdgeCA: string(edgeCA), DeviceCA: string(ca), DeviceCAKey: string(caKey)}
+		Key: string(device.KeyPEM()), Hub: hubHost, Devices: registered, EdgeCA: string(edgeCA), DeviceCA: string(ca), DeviceCAKey: string(caKey)}
 	if ports := cloud.Ports().HTTPS; len(ports) > 0 {
 		t.API = fmt.Sprintf("127.0.0.1:%d", ports[0])
 	}
