@@ -262,6 +262,7 @@ func TestDesired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := kittest.NewCloud(t, hubHost)
 		h, p := up(t, c, hubConfig(c))
+		synctest.Wait() // else the connection, still being set up, may read the twin as well
 		changes := make(chan string, 8)
 		got := wait(none(func() error {
 			return h.OnDesired(t.Context(), func(_ context.Context, d DesiredChange) {
