@@ -113,9 +113,9 @@ func (q *queue) first(endpoint string) *lane {
 	return best
 }
 
-// next returns up to most messages of the endpoint's first lane, oldest first, those with a number in skip
-// left out. Expired ones are dropped on the way.
-func (q *queue) next(endpoint string, now time.Time, most int, skip map[uint64]bool) (batch []stored, dropped int) {
+// next returns up to most messages of the endpoint's first lane, oldest first. Expired ones are dropped on
+// the way.
+func (q *queue) next(endpoint string, now time.Time, most int) (batch []stored, dropped int) {
 	for {
 		l := q.first(endpoint)
 		if l == nil {
@@ -125,9 +125,6 @@ func (q *queue) next(endpoint string, now time.Time, most int, skip map[uint64]b
 		for _, s := range l.slots {
 			if len(batch) == most {
 				break
-			}
-			if skip[s.number] {
-				continue
 			}
 			m, ok := q.rows.Get(q.key(s.number))
 			if !ok || m.expired(now) {

@@ -68,7 +68,7 @@ func TestQueueAgainstModel(t *testing.T) {
 			},
 			"send": func(t *rapid.T) {
 				endpoint, most := rapid.SampledFrom(endpoints).Draw(t, "endpoint"), rapid.IntRange(1, 4).Draw(t, "most")
-				batch, _ := q.next(endpoint, now, most, nil)
+				batch, _ := q.next(endpoint, now, most)
 				require.Equal(t, m.first(endpoint, now, most), append([]stored(nil), batch...))
 				for _, s := range batch {
 					q.done(s.Number)
@@ -113,7 +113,7 @@ func BenchmarkDrain100k(b *testing.B) {
 		}
 		b.StartTimer()
 		for q.waits(upstreamEndpoint) {
-			batch, _ := q.next(upstreamEndpoint, time.Now(), batchMessages, nil)
+			batch, _ := q.next(upstreamEndpoint, time.Now(), batchMessages)
 			numbers := make([]uint64, len(batch))
 			for i := range batch {
 				numbers[i] = batch[i].Number

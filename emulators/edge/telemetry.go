@@ -274,40 +274,51 @@ func (g *gateway) drain() {
 	}
 }
 
-// drainBatch sends the next messages that are of one identity.
+// drainBatch sends the next messages, and removes those that the hub has taken in one step.
 func (g *gateway) drainBatch() (sent int, more bool) {
-	if g.down() {
-		return 0, false
-	}
-	rows, dropped := g.queue.next(upstreamEndpoint, g.svc.clock.Now(), batchMessages, nil)
+	rows, dropped := g.queue.next(upstreamEndpoint, g.svc.clock.Now(), batchMessages)
 	g.noteExpired(dropped)
-	if len(rows) == 0 {
-		return 0, false
+	var done []uint64
+	defer func() { g.queue.done(done...) }()
+	for more = len(rows) > 0; len(rows) > 0; {
+		if g.down() {
+			return len(done), false
+		}
+		n, err := g.sendRun(rows)
+		if err != nil {
+			g.retryLater()
+			return len(done), false
+		}
+		for i := range n {
+			done = append(done, rows[i].Number)
+		}
+		rows = rows[n:]
 	}
+	return len(done), more
+}
+
+// sendRun sends the leading messages that are of one identity, as one batch of the hub's, and returns how many
+// are dealt with. An error is the hub's being away.
+func (g *gateway) sendRun(rows []stored) (int, error) {
 	first := &rows[0].Message
 	var batch []Message
-	var numbers []uint64
 	for size, i := 0, 0; i < len(rows); i++ {
 		m := &rows[i].Message
 		if size += m.size(); i > 0 && (size > batchBytes-batchMargin || m.DeviceID != first.DeviceID || m.ModuleID != first.ModuleID) {
 			break
 		}
-		batch, numbers = append(batch, *m), append(numbers, rows[i].Number)
+		batch = append(batch, *m)
 	}
 	err := g.send(batch)
 	if errors.Is(err, ErrRejected) && len(batch) > 1 { // find out which one it is
-		batch, numbers = batch[:1], numbers[:1]
+		batch = batch[:1]
 		err = g.send(batch)
 	}
-	switch {
-	case errors.Is(err, ErrRejected):
+	if errors.Is(err, ErrRejected) {
 		g.rejected(&batch[0], err)
-	case err != nil:
-		g.retryLater()
-		return 0, false
+		err = nil
 	}
-	g.queue.done(numbers...)
-	return len(numbers), true
+	return len(batch), err
 }
 
 // retryLater tries again when the timers reading has moved on. The caller holds sending.
@@ -369,7 +380,7 @@ func (g *gateway) pump(endpoint string) {
 		return
 	}
 	const window = 16
-	rows, dropped := g.queue.next(endpoint, g.svc.clock.Now(), window, nil)
+	rows, dropped := g.queue.next(endpoint, g.svc.clock.Now(), window)
 	g.noteExpired(dropped)
 	for i := range rows {
 		number := rows[i].Number
