@@ -52,6 +52,10 @@ func (s *Service) authenticateToken(c Credentials) (Identity, error) {
 	return s.admitToken(tenant, c.ClientID, t.Certificates[0])
 }
 
+// notBeforeLeeway is how far a token's nbf may lie ahead: mindconnect-nodejs rounds the time to the nearest
+// second, and RFC 7519 section 4.1.5 allows a small leeway.
+const notBeforeLeeway = 2 * time.Second
+
 // checkClaims judges what a token says.
 func (s *Service) checkClaims(claims mindsphere.TokenClaims, clientID string) (tenant string, r *rule.Refusal) {
 	now := s.clock.Wall().UTC()
@@ -63,7 +67,7 @@ func (s *Service) checkClaims(claims mindsphere.TokenClaims, clientID string) (t
 		return "", refuseToken("MS-32/audience", "the token is not made for the MQTT broker", fmt.Sprintf("aud %q", claims.Audience[:min(len(claims.Audience), 3)]), `aud ["MQTTBroker"]`)
 	case claims.Expires <= now.Unix():
 		return "", refuseToken("MS-32/expired", "the token has expired, or has no exp", "exp "+at(claims.Expires), "an exp after "+stamp(now))
-	case claims.NotBefore > now.Unix():
+	case claims.NotBefore > now.Add(notBeforeLeeway).Unix():
 		return "", refuseToken("MS-32/not-yet-valid", "the token is not valid yet", "nbf "+at(claims.NotBefore), "an nbf before "+stamp(now))
 	case !ok || t.Region != Private || prefix != t.Name:
 		return "", refuseToken("MS-32/tenant", "the claim ten names no private cloud tenant, or not that of the client id",

@@ -17,8 +17,13 @@ from azure.iot.device import (
 env = os.environ.get
 
 
+said = threading.Lock()
+
+
 def say(step, **facts):
-    print(json.dumps({"step": step, **facts}), flush=True)
+    """Prints a step as one line, whichever of the SDK's threads it comes from."""
+    with said:
+        print(json.dumps({"step": step, **facts}), flush=True)
 
 
 def x509():
