@@ -1,4 +1,5 @@
-// Command fakecloud runs a local mock of IoT clouds: Azure DPS and IoT Hub today. See README.md.
+// Command fakecloud runs a local mock of IoT clouds: Azure DPS, IoT Hub and IoT Edge, MindSphere, Huawei IoTDA.
+// See README.md.
 package main
 
 import (

@@ -39,6 +39,10 @@ func Plan(w *world.World, a Attempt) (*world.World, error) {
 		return planHub(w, &a)
 	case hosts.MindSphere:
 		return planMindSphere(w, &a)
+	case hosts.IoTDA:
+		return nil, cannot("IoTDA devices are added, not adopted: fakecloud add iotda-device NODE --product PRODUCT; fakecloud rules %s says what was wrong", a.Rule)
+	case hosts.Edge:
+		return nil, cannot("children of a gateway are added, not adopted: fakecloud add edge-child ID; fakecloud rules %s says what was wrong", a.Rule)
 	case "door":
 		return planUnclaimed(w, &a)
 	}

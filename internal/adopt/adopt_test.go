@@ -115,7 +115,9 @@ func TestPlanRefuses(t *testing.T) {
 		"agent's client id":   {Attempt{Rule: "MS-6/unknown-ca", Platform: "mindsphere", ClientID: "pump", Certificates: certificates}, "{tenant}_{common name}"},
 		"agent's first drop":  {Attempt{Rule: "MS-1/first", Platform: "mindsphere", ClientID: "acme_pump", Certificates: certificates}, "MS-1/first"},
 		"nobody's":            {Attempt{Rule: "DOOR-1/nobody", Platform: "door", ClientID: "x"}, "which platform"},
-		"another platform":    {Attempt{Rule: "EDGE-5/hub", Platform: "edge"}, "EDGE-5/hub"},
+		"a gateway's child":   {Attempt{Rule: "EDGE-11/unknown", Platform: "edge"}, "fakecloud add edge-child"},
+		"IoTDA":               {Attempt{Rule: "DA-9/unknown", Platform: "iotda"}, "fakecloud add iotda-device"},
+		"another platform":    {Attempt{Rule: "X-1/x", Platform: "arm"}, "X-1/x is the client's"},
 		"somebody else's CA":  {Attempt{Rule: "HUB-16/unverified", Platform: "iothub", Username: "h.azure-devices.net/pump/", Certificates: certificates}, "HUB-16/unverified"},
 		"no certificate sent": {Attempt{Rule: "MS-6/no-certificate", Platform: "mindsphere", ClientID: "acme_pump"}, "MS-6/no-certificate"},
 	} {
