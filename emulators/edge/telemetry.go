@@ -276,6 +276,9 @@ func (g *gateway) drain() {
 
 // drainBatch sends the next messages, and removes those that the hub has taken in one step.
 func (g *gateway) drainBatch() (sent int, more bool) {
+	if g.down() {
+		return 0, false // without a look at what waits: every message that comes in asks
+	}
 	rows, dropped := g.queue.next(upstreamEndpoint, g.svc.clock.Now(), batchMessages)
 	g.noteExpired(dropped)
 	var done []uint64
