@@ -37,6 +37,7 @@ type outbound struct {
 	largest int // bytes of a packet that the client takes, 0 is any
 	lastID  uint16
 	busy    bool // somebody drains the queue; no goroutine exists while it is empty
+	waits   bool // a message is being judged: what the platform sends about it follows its PUBACK
 	writers sync.WaitGroup
 }
 
@@ -174,7 +175,7 @@ func (c *conn) enqueue(m Outgoing, start bool) bool {
 
 // claim makes the caller the one that drains, if there is something to write. The caller holds mu.
 func (o *outbound) claim() bool {
-	if o.busy || o.state != linkOpen || len(o.queue) == 0 || !o.mayFly(&o.queue[0]) {
+	if o.busy || o.waits || o.state != linkOpen || len(o.queue) == 0 || !o.mayFly(&o.queue[0]) {
 		return false
 	}
 	o.busy = true
@@ -183,6 +184,24 @@ func (o *outbound) claim() bool {
 }
 
 func (o *outbound) mayFly(q *queued) bool { return q.qos == 0 || len(o.unacked) < o.window }
+
+// wait holds back what is sent from now on.
+func (o *outbound) wait() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.waits = true
+}
+
+// proceed lets go on what wait has held back.
+func (c *conn) proceed() {
+	c.out.mu.Lock()
+	waited := c.out.waits
+	c.out.waits = false
+	c.out.mu.Unlock()
+	if waited {
+		c.flush()
+	}
+}
 
 // flush writes what is queued on the caller's goroutine, one batch; a goroutine does the rest.
 func (c *conn) flush() {
@@ -265,7 +284,7 @@ func (o *outbound) take() []queued {
 func (o *outbound) release() (more bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.state == linkOpen && len(o.queue) > 0 && o.mayFly(&o.queue[0]) {
+	if !o.waits && o.state == linkOpen && len(o.queue) > 0 && o.mayFly(&o.queue[0]) {
 		return true
 	}
 	o.busy = false

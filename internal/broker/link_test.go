@@ -188,3 +188,18 @@ func TestSubscriptionLimit(t *testing.T) {
 	require.False(t, o.subscribe("one more", 0))
 	require.True(t, o.subscribe("7", 1))
 }
+
+// What a platform sends on its own while it judges a message follows that message's PUBACK.
+func TestSendWhileJudgingFollowsTheAck(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		f.publish = func(d *device, _ Message) Verdict {
+			d.c.Link.Send(Outgoing{Topic: "a", Unsubscribed: true})
+			synctest.Wait() // whoever could write it has done so
+			return Verdict{}
+		}
+		client := f.online(brokertest.Connect{ClientID: "d"})
+		go client.Write(brokertest.Publish{Topic: "t", QoS: 1, ID: 7}.Bytes())
+		client.Expect(0x40, 2, 0, 7)
+		require.Equal(t, "a", client.NextPublish().Topic)
+	})
+}

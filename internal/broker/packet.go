@@ -39,6 +39,8 @@ func (c *conn) publish(pk *packets.Packet) {
 		Topic: pk.TopicName, Payload: pk.Payload, QoS: pk.FixedHeader.Qos,
 		Retain: pk.FixedHeader.Retain, Dup: pk.FixedHeader.Dup,
 	}
+	c.out.wait()
+	defer c.proceed()
 	v := c.judgeMessage(m)
 	if broken.Duplicate && c.ctx.Err() == nil {
 		m.Dup = m.QoS > 0
@@ -64,6 +66,7 @@ func (c *conn) publish(pk *packets.Packet) {
 	if pk.FixedHeader.Qos == 1 && !c.ack(pk) {
 		return
 	}
+	c.proceed()
 	c.follow(v.After, v.Answers)
 }
 
