@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/fakecloud/fakecloud"
@@ -15,6 +14,8 @@ import (
 
 const (
 	edgeHost = "gateway.bench.example"
+	// backlog is what waits at the gateway when the hub comes back.
+	backlog = 100_000
 	// patience is how long the gateway may take to send what it holds.
 	patience = 5 * time.Minute
 )
@@ -30,21 +31,42 @@ func edgeWorld(thumbprint string) string {
 
 func leafID(d int) string { return fmt.Sprintf("leaf-%d", d) }
 
-// drain is the word that a server of ours is told, as a line: wait until nothing waits at the gateway.
-const drain = "drain"
+// Words that a server of ours is told, a line each.
+const (
+	upstreamDown  = "down"
+	upstreamUp    = "up"
+	upstreamDrain = "drain"
+)
 
 // obey does what the measuring process says, and returns what it is told.
 func obey(cloud *fakecloud.Cloud, word string) string {
-	err := errors.New("unknown word")
-	if word == drain {
+	var err error
+	switch word {
+	case upstreamDown:
+		err = cloud.SetEdgeUpstream(edgeHost, false)
+	case upstreamUp:
+		err = bringBack(cloud)
+	case upstreamDrain:
 		err = awaitDrained(cloud)
-	} else if count, found := strings.CutPrefix(word, fanOutWord); found {
-		err = sendFleet(cloud, count)
+	default:
+		err = errors.New("unknown word")
 	}
 	if err != nil {
 		return err.Error()
 	}
 	return "ok"
+}
+
+// bringBack lets the gateway reach its hub, if the whole backlog waits for it.
+func bringBack(cloud *fakecloud.Cloud) error {
+	state, err := cloud.EdgeGateway(edgeHost)
+	switch {
+	case err != nil:
+		return err
+	case state.Queue.Messages != backlog:
+		return fmt.Errorf("%d messages wait at the gateway, expected %d", state.Queue.Messages, backlog)
+	}
+	return cloud.SetEdgeUpstream(edgeHost, true)
 }
 
 // awaitDrained returns once nothing waits at the gateway.
@@ -71,8 +93,16 @@ func (t target) leafConfig() (*tls.Config, error) {
 	return config, nil
 }
 
-// benchEdge measures telemetry through a gateway on to the hub beside the straight way.
+// benchEdge measures telemetry through a gateway on to the hub beside the straight way, and how fast a gateway
+// hands on what it has stored once the hub is back.
 func benchEdge(ctx context.Context, s settings) error {
+	if err := benchGateway(ctx, s); err != nil {
+		return err
+	}
+	return benchDrain(ctx, s)
+}
+
+func benchGateway(ctx context.Context, s settings) error {
 	servers, stop, err := startAll(ctx, "fakecloud/ecdsa", "fakecloud/ecdsa")
 	if err != nil {
 		return err
@@ -84,7 +114,7 @@ func benchEdge(ctx context.Context, s settings) error {
 		if p == straight {
 			return publishRound(p, s.messages)
 		}
-		return leavesRound(p, s.messages)
+		return leavesRound(p, s.messages, true)
 	})
 	if err != nil {
 		return err
@@ -93,8 +123,32 @@ func benchEdge(ctx context.Context, s settings) error {
 	return nil
 }
 
-// leavesRound sends messages through the gateway and waits until the hub has them as well.
-func leavesRound(p *process, messages int) (cost, error) {
+// benchDrain fills the gateway while the hub is away; what counts is what comes after.
+func benchDrain(ctx context.Context, s settings) error {
+	servers, stop, err := startAll(ctx, "fakecloud/ecdsa")
+	if err != nil {
+		return err
+	}
+	defer stop()
+	servers[0].name = "in memory"
+	costs, err := rounds(s, servers, func(p *process) (cost, error) {
+		if err := p.tell(upstreamDown); err != nil {
+			return cost{}, err
+		}
+		if _, err := leavesRound(p, backlog, false); err != nil {
+			return cost{}, err
+		}
+		return measure(p, backlog, func() error { return errors.Join(p.tell(upstreamUp), p.tell(upstreamDrain)) })
+	})
+	if err != nil {
+		return err
+	}
+	report(fmt.Sprintf("IoT Edge, %d stored messages of %d B on to the hub", backlog, payloadSize), servers, costs)
+	return nil
+}
+
+// leavesRound sends messages through the gateway; drained waits until the hub has them as well.
+func leavesRound(p *process, messages int, drained bool) (cost, error) {
 	config, err := p.target.leafConfig()
 	if err != nil {
 		return cost{}, err
@@ -117,8 +171,8 @@ func leavesRound(p *process, messages int) (cost, error) {
 			packet, idAt := publishPacket(leafID(d))
 			return streamPackets(conns[d], packet, idAt, messages/devices)
 		})
-		if err == nil {
-			err = p.tell(drain)
+		if err == nil && drained {
+			err = p.tell(upstreamDrain)
 		}
 		return err
 	})
