@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/fakecloud/fakecloud"
@@ -49,7 +50,11 @@ func obey(cloud *fakecloud.Cloud, word string) string {
 	case upstreamDrain:
 		err = awaitDrained(cloud)
 	default:
-		err = errors.New("unknown word")
+		count, found := strings.CutPrefix(word, fanOutWord)
+		if !found {
+			return "unknown word"
+		}
+		err = sendFleet(cloud, count)
 	}
 	if err != nil {
 		return err.Error()
