@@ -14,16 +14,29 @@ var ErrFault = errors.New("a fault that was set ended the connection")
 // fails asks for a fault at a step of this connection, does what every step has in common (delay, close,
 // reset), and returns the rest for the caller. The caller looks at c.ctx afterwards.
 func (c *conn) fails(step fault.Step) fault.Action {
-	a, hit := c.srv.cfg.Faults.At(fault.Where{Step: step, Platform: c.srv.cfg.Platform, Endpoint: c.peer.Endpoint,
-		Device: c.name, Conn: c.peer.Conn, Address: c.address})
+	if c.srv.cfg.Faults.Idle() {
+		return fault.Action{}
+	}
+	var delayed func()
+	a, hit := c.srv.cfg.Faults.At(c.where(step, func(a fault.Action) {
+		if a.Delay != nil {
+			delayed = c.delay(time.Duration(*a.Delay))
+		}
+	}))
 	if !hit {
 		return fault.Action{}
 	}
-	if a.Delay != nil {
-		c.wait(time.Duration(*a.Delay))
+	if delayed != nil {
+		delayed()
 	}
 	c.breakOff(a)
 	return a
+}
+
+// where is a step of this connection.
+func (c *conn) where(step fault.Step, arm func(fault.Action)) fault.Where {
+	return fault.Where{Step: step, Platform: c.srv.cfg.Platform, Endpoint: c.peer.Endpoint,
+		Device: c.name, Conn: c.peer.Conn, Address: c.address, Arm: arm}
 }
 
 // breakOff ends the connection when the action says so.
@@ -36,14 +49,17 @@ func (c *conn) breakOff(a fault.Action) {
 	}
 }
 
-// wait lets d of the timers clock pass, at most until the connection ends.
-func (c *conn) wait(d time.Duration) {
+// delay starts to let d of the timers clock pass; the function that it returns waits for that, at most until
+// the connection ends.
+func (c *conn) delay(d time.Duration) (wait func()) {
 	due := make(chan struct{})
 	timer := c.srv.cfg.Clock.AfterFunc(d, func() { close(due) })
-	defer timer.Stop()
-	select {
-	case <-due:
-	case <-c.ctx.Done():
+	return func() {
+		defer timer.Stop()
+		select {
+		case <-due:
+		case <-c.ctx.Done():
+		}
 	}
 }
 
@@ -66,8 +82,15 @@ func abort(conn net.Conn) {
 
 // deliver is enqueue behind the faults of step deliver: what is lost or late counts as sent.
 func (c *conn) deliver(m Outgoing, start bool) bool {
-	a, hit := c.srv.cfg.Faults.At(fault.Where{Step: fault.Deliver, Platform: c.srv.cfg.Platform, Endpoint: c.peer.Endpoint,
-		Device: c.name, Conn: c.peer.Conn, Address: c.address})
+	if c.srv.cfg.Faults.Idle() {
+		return c.enqueue(m, start)
+	}
+	late := false
+	a, hit := c.srv.cfg.Faults.At(c.where(fault.Deliver, func(a fault.Action) {
+		if late = a.Delay != nil && !a.Drop && !a.Close && !a.Reset; late {
+			c.srv.cfg.Clock.AfterFunc(time.Duration(*a.Delay), func() { c.enqueue(m, true) })
+		}
+	}))
 	if !hit {
 		return c.enqueue(m, start)
 	}
@@ -75,10 +98,7 @@ func (c *conn) deliver(m Outgoing, start bool) bool {
 	switch {
 	case c.ctx.Err() != nil:
 		return false
-	case a.Drop:
-		return true
-	case a.Delay != nil:
-		c.srv.cfg.Clock.AfterFunc(time.Duration(*a.Delay), func() { c.enqueue(m, true) })
+	case a.Drop || late:
 		return true
 	case a.Duplicate:
 		twin := m

@@ -45,6 +45,9 @@ type Where struct {
 	Host     string // asked for in the handshake
 	Conn     uint64
 	Address  string
+	// Arm, if set, is told the action before the firing is journalled: who reads of a delay in the journal and
+	// advances the clock finds its timer running.
+	Arm func(Action)
 }
 
 // Put adds faults, or replaces those with the same id: all or none. It returns them with their ids.
@@ -117,15 +120,21 @@ func (s *Set) remove(id string) bool {
 	return len(s.faults) < n
 }
 
+// Idle reports that no fault is set, which costs next to nothing to ask.
+func (s *Set) Idle() bool { return s == nil || !s.armed.Load() }
+
 // At returns what goes wrong at a step: the action of the first fault that matches and fires. Its firing
 // is journalled.
 func (s *Set) At(w Where) (Action, bool) {
-	if s == nil || !s.armed.Load() {
+	if s.Idle() {
 		return Action{}, false
 	}
 	f, ok := s.fire(w)
 	if !ok {
 		return Action{}, false
+	}
+	if w.Arm != nil {
+		w.Arm(f.Action)
 	}
 	s.journal.Append(journal.Event{Kind: journal.Fault, Platform: w.Platform, Endpoint: w.Endpoint, Device: w.Device,
 		Conn: w.Conn, Address: w.Address, Detail: fmt.Sprintf("fault %s at %s: %s", f.ID, w.Step, f.Action)})
