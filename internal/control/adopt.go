@@ -5,8 +5,6 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/fakecloud/fakecloud/internal/plane"
 )
 
@@ -22,7 +20,7 @@ type adoptOutput struct{ Body plane.Adoption }
 func (a *api) adopt() {
 	op := call(http.MethodPost, "/api/v1/adopt", "adopt", "Makes the world accept the last refused client: its hub, ID scope, CA or thumbprint")
 	op.Errors = append(op.Errors, http.StatusNotFound, http.StatusConflict)
-	huma.Register(a.huma, op, func(ctx context.Context, in *adoptInput) (*adoptOutput, error) {
+	register(a, op, func(ctx context.Context, in *adoptInput) (*adoptOutput, error) {
 		var device, address string
 		if in.Body != nil {
 			device, address = in.Body.Device, in.Body.Address

@@ -52,11 +52,11 @@ func (a *api) certificates() {
 		return op
 	}
 	ca := file(call(http.MethodGet, "/api/v1/ca.pem", "ca", "The root that clients have to trust"), "application/x-pem-file")
-	huma.Register(a.huma, ca, func(context.Context, *struct{}) (*fileOutput, error) {
+	register(a, ca, func(context.Context, *struct{}) (*fileOutput, error) {
 		return pemFile("ca.pem", a.plane.PKI.RootPEM()), nil
 	})
 	named := file(call(http.MethodGet, "/api/v1/pki/{file}", "pki", "{name}.pem: root (also as AmazonRootCA1), the gateways' azure-iot-test-only.root.ca.cert, or a device CA with those above it"), "application/x-pem-file")
-	huma.Register(a.huma, named, a.getCA)
+	register(a, named, a.getCA)
 
 	issue := call(http.MethodPost, "/api/v1/pki/devices", "issue-device", "A key and a certificate for a device, as JSON with PEM texts or as a PFX file")
 	issue = stream(issue, "application/x-pkcs12")
@@ -64,7 +64,7 @@ func (a *api) certificates() {
 	schema := huma.SchemaFromType(a.huma.OpenAPI().Components.Schemas, reflect.TypeFor[Issued]())
 	issue.Responses["200"].Content["application/json"] = &huma.MediaType{Schema: schema}
 	slots := make(chan struct{}, issuing)
-	huma.Register(a.huma, issue, func(ctx context.Context, in *struct{ Body deviceRequest }) (*huma.StreamResponse, error) {
+	register(a, issue, func(ctx context.Context, in *struct{ Body deviceRequest }) (*huma.StreamResponse, error) {
 		select {
 		case slots <- struct{}{}:
 			defer func() { <-slots }()

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/fakecloud/fakecloud/internal/journal"
 )
 
@@ -30,18 +28,18 @@ type clockInput struct {
 const mostAdvance = 10 * 365 * 24 * time.Hour
 
 func (a *api) clock() {
-	huma.Register(a.huma, call(http.MethodGet, "/api/v1/clock", "clock", "The two readings of the clock"),
+	register(a, call(http.MethodGet, "/api/v1/clock", "clock", "The two readings of the clock"),
 		func(context.Context, *struct{}) (*clockOutput, error) { return a.readings(), nil })
-	huma.Register(a.huma, call(http.MethodPost, "/api/v1/clock/advance", "advance-clock",
+	register(a, call(http.MethodPost, "/api/v1/clock/advance", "advance-clock",
 		"Moves the timers reading on; returns when what became due has happened"), a.advance)
-	huma.Register(a.huma, call(http.MethodPost, "/api/v1/clock/skew", "skew-clock",
+	register(a, call(http.MethodPost, "/api/v1/clock/skew", "skew-clock",
 		"Sets how far the wall reading stands from real time"), a.skew)
-	huma.Register(a.huma, call(http.MethodPost, "/api/v1/clock/freeze", "freeze-clock", "Stops the timers reading"),
+	register(a, call(http.MethodPost, "/api/v1/clock/freeze", "freeze-clock", "Stops the timers reading"),
 		func(context.Context, *struct{}) (*clockOutput, error) {
 			a.plane.Clock.Freeze()
 			return a.moved("frozen"), nil
 		})
-	huma.Register(a.huma, call(http.MethodPost, "/api/v1/clock/resume", "resume-clock", "Lets the timers reading run again"),
+	register(a, call(http.MethodPost, "/api/v1/clock/resume", "resume-clock", "Lets the timers reading run again"),
 		func(context.Context, *struct{}) (*clockOutput, error) {
 			a.plane.Clock.Resume()
 			return a.moved("resumed"), nil

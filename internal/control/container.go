@@ -3,8 +3,6 @@ package control
 import (
 	"context"
 	"net/http"
-
-	"github.com/danielgtaylor/huma/v2"
 )
 
 type containerInput struct {
@@ -22,10 +20,10 @@ type containerOutput struct {
 func (a *api) containers() {
 	op := call(http.MethodGet, hubPath+"/containers/{container}", "container", "The address of a blob container of the hub's own, signed, for import and export jobs")
 	op.Errors = append(op.Errors, http.StatusNotFound, http.StatusUnprocessableEntity)
-	huma.Register(a.huma, op, func(_ context.Context, in *containerInput) (*containerOutput, error) {
+	register(a, op, func(_ context.Context, in *containerInput) (*containerOutput, error) {
 		address, err := a.plane.Container(in.Hub, in.Container)
 		if err != nil {
-			return nil, a.hubProblem(err, HubDevice{Hub: in.Hub})
+			return nil, a.hubProblem(err, hubDevice{Hub: in.Hub})
 		}
 		out := &containerOutput{}
 		out.Body.URI = address

@@ -37,15 +37,15 @@ type deviceOutput struct{ Body plane.Device }
 const devicePath = "/api/v1/devices/{platform}/{endpoint}/{id...}"
 
 func (a *api) devices() {
-	huma.Register(a.huma, call(http.MethodGet, "/api/v1/devices", "devices", "Identities of all platforms, without their state"), a.listDevices)
+	register(a, call(http.MethodGet, "/api/v1/devices", "devices", "Identities of all platforms, without their state"), a.listDevices)
 	one := func(method, id, summary string) huma.Operation {
 		op := call(method, devicePath, id, summary)
 		op.Errors = append(op.Errors, http.StatusNotFound)
 		return op
 	}
-	huma.Register(a.huma, one(http.MethodGet, "device", "One identity with its connection and state"), a.getDevice)
-	huma.Register(a.huma, one(http.MethodDelete, "delete-device", "Removes an identity and ends its connection"), a.deleteDevice)
-	huma.Register(a.huma, one(http.MethodPost, "device-action", "…/disconnect ends the device's connection without a packet, …/expire as the end of its token does"), a.actOnDevice)
+	register(a, one(http.MethodGet, "device", "One identity with its connection and state"), a.getDevice)
+	register(a, one(http.MethodDelete, "delete-device", "Removes an identity and ends its connection"), a.deleteDevice)
+	register(a, one(http.MethodPost, "device-action", "…/disconnect ends the device's connection without a packet, …/expire as the end of its token does"), a.actOnDevice)
 }
 
 func (a *api) listDevices(_ context.Context, in *devicesInput) (*devicesOutput, error) {

@@ -14,14 +14,14 @@ import (
 // caPath is where the CA certificates of a DPS instance lie.
 const caPath = "/api/v1/dps/{instance}/certificates/{name}"
 
-// RegistrarCA names a CA certificate of a DPS instance; exported, because huma skips embedded structs that are not.
-type RegistrarCA struct {
+// registrarCA names a CA certificate of a DPS instance.
+type registrarCA struct {
 	Instance string `path:"instance" maxLength:"64" doc:"name of the DPS instance"`
 	Name     string `path:"name" maxLength:"64" doc:"name of the certificate"`
 }
 
 type caInput struct {
-	RegistrarCA
+	registrarCA
 	Body struct {
 		Certificate string `json:"certificate" maxLength:"65536" doc:"PEM, or base64 of DER"`
 		Verified    bool   `json:"verified,omitempty" doc:"takes possession of its key for proven"`
@@ -29,7 +29,7 @@ type caInput struct {
 }
 
 type proofInput struct {
-	RegistrarCA
+	registrarCA
 	Body struct {
 		Certificate string `json:"certificate" maxLength:"65536" doc:"a certificate that the CA has signed and whose common name is the verification code; PEM, or base64 of DER"`
 	}
@@ -50,13 +50,13 @@ func (a *api) registrars() {
 		}
 		return &caOutput{Body: ca}, nil
 	}
-	huma.Register(a.huma, one(http.MethodPut, "", "put-dps-ca", "Uploads a CA certificate to a DPS instance, or replaces it"), func(_ context.Context, in *caInput) (*caOutput, error) {
+	register(a, one(http.MethodPut, "", "put-dps-ca", "Uploads a CA certificate to a DPS instance, or replaces it"), func(_ context.Context, in *caInput) (*caOutput, error) {
 		return answer(a.plane.Registrars.PutCA(in.Instance, in.Name, in.Body.Certificate, in.Body.Verified))
 	})
-	huma.Register(a.huma, one(http.MethodPost, "/verification-code", "dps-ca-code", "Makes the code for a proof of possession"), func(_ context.Context, in *RegistrarCA) (*caOutput, error) {
+	register(a, one(http.MethodPost, "/verification-code", "dps-ca-code", "Makes the code for a proof of possession"), func(_ context.Context, in *registrarCA) (*caOutput, error) {
 		return answer(a.plane.Registrars.NewCode(in.Instance, in.Name))
 	})
-	huma.Register(a.huma, one(http.MethodPost, "/verify", "prove-dps-ca", "Verifies a CA certificate by its proof of possession"), func(_ context.Context, in *proofInput) (*caOutput, error) {
+	register(a, one(http.MethodPost, "/verify", "prove-dps-ca", "Verifies a CA certificate by its proof of possession"), func(_ context.Context, in *proofInput) (*caOutput, error) {
 		return answer(a.plane.Registrars.Prove(in.Instance, in.Name, in.Body.Certificate))
 	})
 }

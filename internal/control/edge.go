@@ -39,7 +39,7 @@ type refreshOutput struct {
 const edgePath = "/api/v1/edge"
 
 func (a *api) edge() {
-	huma.Register(a.huma, call(http.MethodGet, edgePath, "edge-gateways", "The IoT Edge gateways with what they hold"),
+	register(a, call(http.MethodGet, edgePath, "edge-gateways", "The IoT Edge gateways with what they hold"),
 		func(context.Context, *struct{}) (*gatewaysOutput, error) {
 			out := &gatewaysOutput{}
 			out.Body.Gateways = a.plane.Edge.Gateways()
@@ -50,16 +50,16 @@ func (a *api) edge() {
 		op.Errors = append(op.Errors, http.StatusNotFound)
 		return op
 	}
-	huma.Register(a.huma, one(http.MethodGet, "", "edge-gateway", "One gateway: children, clients, routes, and the queue"),
+	register(a, one(http.MethodGet, "", "edge-gateway", "One gateway: children, clients, routes, and the queue"),
 		func(_ context.Context, in *gatewayInput) (*gatewayOutput, error) { return a.gateway(in.Gateway) })
-	huma.Register(a.huma, one(http.MethodPost, "/upstream", "edge-upstream", "Takes a gateway's hub away, or brings it back; what was stored is then sent"),
+	register(a, one(http.MethodPost, "/upstream", "edge-upstream", "Takes a gateway's hub away, or brings it back; what was stored is then sent"),
 		func(_ context.Context, in *upstreamInput) (*gatewayOutput, error) {
 			if err := a.plane.Edge.SetUpstream(in.Gateway, in.Body.State == "up"); err != nil {
 				return nil, a.gatewayProblem(err, in.Gateway)
 			}
 			return a.gateway(in.Gateway)
 		})
-	huma.Register(a.huma, one(http.MethodPost, "/refresh", "edge-refresh", "Makes a gateway read its device scope from the hub, now"),
+	register(a, one(http.MethodPost, "/refresh", "edge-refresh", "Makes a gateway read its device scope from the hub, now"),
 		func(_ context.Context, in *gatewayInput) (*refreshOutput, error) {
 			children, err := a.plane.Edge.Refresh(in.Gateway)
 			if err != nil {

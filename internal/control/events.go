@@ -47,7 +47,7 @@ func (a *api) events() {
 	op = stream(op, "application/x-ndjson", "text/event-stream")
 	op.Responses["200"].Headers = map[string]*huma.Param{"X-Next-Since": {
 		Description: "the since that continues after this answer", Schema: &huma.Schema{Type: "integer"}}}
-	huma.Register(a.huma, op, a.getEvents)
+	register(a, op, a.getEvents)
 }
 
 // selection is a filter whose conditions run outside the journal's lock.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/fakecloud/fakecloud/internal/explain"
 )
 
@@ -19,7 +17,7 @@ type explainInput struct {
 type explainOutput struct{ Body explain.Report }
 
 func (a *api) explain() {
-	huma.Register(a.huma, call(http.MethodGet, "/api/v1/explain", "explain",
+	register(a, call(http.MethodGet, "/api/v1/explain", "explain",
 		"Why a device was refused: rule, seen, expected, fix, source, and what the device saw. Without a parameter: the newest refusals"),
 		func(_ context.Context, in *explainInput) (*explainOutput, error) {
 			given := 0

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/fakecloud/fakecloud/internal/fault"
 )
 
@@ -27,14 +25,14 @@ type faultQuery struct {
 const faultsPath = "/api/v1/faults"
 
 func (a *api) faults() {
-	huma.Register(a.huma, call(http.MethodGet, faultsPath, "faults", "The faults that are set, with the count that is left"),
+	register(a, call(http.MethodGet, faultsPath, "faults", "The faults that are set, with the count that is left"),
 		func(context.Context, *struct{}) (*faultsOutput, error) {
 			out := &faultsOutput{}
 			out.Body.Faults = a.plane.Faults.List()
 			return out, nil
 		})
-	huma.Register(a.huma, call(http.MethodPost, faultsPath, "set-fault", "Sets a fault, or replaces the one of the same id"), a.setFault)
-	huma.Register(a.huma, call(http.MethodDelete, faultsPath, "remove-faults", "Removes one fault, or all"), a.removeFaults)
+	register(a, call(http.MethodPost, faultsPath, "set-fault", "Sets a fault, or replaces the one of the same id"), a.setFault)
+	register(a, call(http.MethodDelete, faultsPath, "remove-faults", "Removes one fault, or all"), a.removeFaults)
 }
 
 func (a *api) setFault(_ context.Context, in *faultInput) (*faultOutput, error) {

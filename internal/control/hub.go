@@ -19,14 +19,14 @@ import (
 // hubPath is where the back end's side of one IoT hub lies.
 const hubPath = "/api/v1/iothub/{hub}"
 
-// HubDevice names an identity of a hub; exported, because huma skips embedded structs that are not.
-type HubDevice struct {
+// hubDevice names an identity of a hub.
+type hubDevice struct {
 	Hub    string `path:"hub" maxLength:"256" doc:"name or host name of the hub"`
 	Device string `path:"device" maxLength:"512" doc:"device, or device/module; slashes may stand as they are or escaped"`
 }
 
 type c2dInput struct {
-	HubDevice
+	hubDevice
 	Body plane.C2D
 }
 
@@ -39,14 +39,14 @@ type purgeOutput struct {
 }
 
 type methodInput struct {
-	HubDevice
+	hubDevice
 	Body plane.MethodCall
 }
 
 type methodOutput struct{ Body plane.MethodResult }
 
 type twinInput struct {
-	HubDevice
+	hubDevice
 	Body plane.TwinChange
 }
 
@@ -62,29 +62,29 @@ func (a *api) hubs() {
 		op.Errors = append(append(op.Errors, http.StatusNotFound, http.StatusUnprocessableEntity), more...)
 		return op
 	}
-	huma.Register(a.huma, one(http.MethodPost, "/messages/{device...}", "send-c2d", "Queues a cloud-to-device message", http.StatusRequestEntityTooLarge), a.sendC2D)
-	huma.Register(a.huma, one(http.MethodDelete, "/messages/{device...}", "purge-c2d", "Empties a device's queue"), a.purgeC2D)
+	register(a, one(http.MethodPost, "/messages/{device...}", "send-c2d", "Queues a cloud-to-device message", http.StatusRequestEntityTooLarge), a.sendC2D)
+	register(a, one(http.MethodDelete, "/messages/{device...}", "purge-c2d", "Empties a device's queue"), a.purgeC2D)
 	method := one(http.MethodPost, "/methods/{device...}", "invoke-method", "Calls a direct method and waits for the device's answer",
 		http.StatusServiceUnavailable, http.StatusGatewayTimeout)
 	method.Middlewares = huma.Middlewares{patient}
-	huma.Register(a.huma, method, a.invoke)
-	huma.Register(a.huma, one(http.MethodGet, "/twins/{device...}", "twin", "A twin as the service side reads it"), a.getTwin)
-	huma.Register(a.huma, one(http.MethodPatch, "/twins/{device...}", "patch-twin", "Merges tags and desired properties into a twin; a null removes its key"), a.changeTwin(false))
-	huma.Register(a.huma, one(http.MethodPut, "/twins/{device...}", "replace-twin", "Replaces tags or desired properties, those that are given"), a.changeTwin(true))
-	huma.Register(a.huma, one(http.MethodGet, "/telemetry", "telemetry", "Stored device-to-cloud messages, oldest first"), a.getTelemetry)
-	huma.Register(a.huma, one(http.MethodGet, "/files", "files", "Files that devices have uploaded"), a.listFiles)
-	huma.Register(a.huma, stream(one(http.MethodGet, "/files/{file...}", "file", "One uploaded file; its name begins with the device's id"), "application/octet-stream"), a.getFile)
+	register(a, method, a.invoke)
+	register(a, one(http.MethodGet, "/twins/{device...}", "twin", "A twin as the service side reads it"), a.getTwin)
+	register(a, one(http.MethodPatch, "/twins/{device...}", "patch-twin", "Merges tags and desired properties into a twin; a null removes its key"), a.changeTwin(false))
+	register(a, one(http.MethodPut, "/twins/{device...}", "replace-twin", "Replaces tags or desired properties, those that are given"), a.changeTwin(true))
+	register(a, one(http.MethodGet, "/telemetry", "telemetry", "Stored device-to-cloud messages, oldest first"), a.getTelemetry)
+	register(a, one(http.MethodGet, "/files", "files", "Files that devices have uploaded"), a.listFiles)
+	register(a, stream(one(http.MethodGet, "/files/{file...}", "file", "One uploaded file; its name begins with the device's id"), "application/octet-stream"), a.getFile)
 }
 
 func (a *api) sendC2D(_ context.Context, in *c2dInput) (*c2dOutput, error) {
 	queued, err := a.plane.Hubs.SendC2D(in.Hub, in.Device, in.Body)
 	if err != nil {
-		return nil, a.hubProblem(err, in.HubDevice)
+		return nil, a.hubProblem(err, in.hubDevice)
 	}
 	return &c2dOutput{Body: queued}, nil
 }
 
-func (a *api) purgeC2D(_ context.Context, in *HubDevice) (*purgeOutput, error) {
+func (a *api) purgeC2D(_ context.Context, in *hubDevice) (*purgeOutput, error) {
 	n, err := a.plane.Hubs.PurgeC2D(in.Hub, in.Device)
 	if err != nil {
 		return nil, a.hubProblem(err, *in)
@@ -104,7 +104,7 @@ func (a *api) invoke(ctx context.Context, in *methodInput) (*methodOutput, error
 	}
 	result, err := a.plane.Hubs.Invoke(ctx, in.Hub, in.Device, in.Body)
 	if err != nil {
-		return nil, a.hubProblem(err, in.HubDevice)
+		return nil, a.hubProblem(err, in.hubDevice)
 	}
 	return &methodOutput{Body: result}, nil
 }
@@ -116,7 +116,7 @@ func patient(ctx huma.Context, next func(huma.Context)) {
 	next(ctx)
 }
 
-func (a *api) getTwin(_ context.Context, in *HubDevice) (*twinOutput, error) {
+func (a *api) getTwin(_ context.Context, in *hubDevice) (*twinOutput, error) {
 	twin, err := a.plane.Hubs.Twin(in.Hub, in.Device)
 	if err != nil {
 		return nil, a.hubProblem(err, *in)
@@ -128,14 +128,14 @@ func (a *api) changeTwin(replace bool) func(context.Context, *twinInput) (*twinO
 	return func(_ context.Context, in *twinInput) (*twinOutput, error) {
 		twin, err := a.plane.Hubs.ChangeTwin(in.Hub, in.Device, in.Body, replace)
 		if err != nil {
-			return nil, a.hubProblem(err, in.HubDevice)
+			return nil, a.hubProblem(err, in.hubDevice)
 		}
 		return &twinOutput{Body: twin}, nil
 	}
 }
 
 // hubProblem says why a call of a hub failed. The hub's own refusals keep their rule, seen, expected and fix.
-func (a *api) hubProblem(err error, of HubDevice) error {
+func (a *api) hubProblem(err error, of hubDevice) error {
 	var r *rule.Refusal
 	switch {
 	case errors.As(err, &r):

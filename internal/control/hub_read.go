@@ -39,7 +39,7 @@ type hubFileInput struct {
 func (a *api) getTelemetry(_ context.Context, in *telemetryInput) (*telemetryOutput, error) {
 	messages, next, err := a.plane.Hubs.Telemetry(in.Hub, in.Device, in.Since, in.Limit)
 	if err != nil {
-		return nil, a.hubProblem(err, HubDevice{Hub: in.Hub})
+		return nil, a.hubProblem(err, hubDevice{Hub: in.Hub})
 	}
 	out := &telemetryOutput{}
 	out.Body.Messages, out.Body.Next = messages, next
@@ -49,7 +49,7 @@ func (a *api) getTelemetry(_ context.Context, in *telemetryInput) (*telemetryOut
 func (a *api) listFiles(_ context.Context, in *filesInput) (*filesOutput, error) {
 	files, err := a.plane.Hubs.Files(in.Hub, in.Device)
 	if err != nil {
-		return nil, a.hubProblem(err, HubDevice{Hub: in.Hub})
+		return nil, a.hubProblem(err, hubDevice{Hub: in.Hub})
 	}
 	out := &filesOutput{}
 	out.Body.Files = files
@@ -60,7 +60,7 @@ func (a *api) listFiles(_ context.Context, in *filesInput) (*filesOutput, error)
 func (a *api) getFile(_ context.Context, in *hubFileInput) (*fileOutput, error) {
 	_, body, err := a.plane.Hubs.File(in.Hub, in.File)
 	if err != nil {
-		return nil, a.hubProblem(err, HubDevice{Hub: in.Hub})
+		return nil, a.hubProblem(err, hubDevice{Hub: in.Hub})
 	}
 	return &fileOutput{ContentType: "application/octet-stream", Disposition: "attachment", Body: body}, nil
 }

@@ -16,11 +16,11 @@ type status struct {
 type statusOutput struct{ Body status }
 
 func (a *api) health() {
-	huma.Register(a.huma, huma.Operation{Method: http.MethodGet, Path: "/healthz", OperationID: "health",
+	register(a, huma.Operation{Method: http.MethodGet, Path: "/healthz", OperationID: "health",
 		Summary: "The process lives"}, func(context.Context, *struct{}) (*statusOutput, error) {
 		return &statusOutput{Body: status{Status: "ok"}}, nil
 	})
-	huma.Register(a.huma, huma.Operation{Method: http.MethodGet, Path: "/readyz", OperationID: "ready",
+	register(a, huma.Operation{Method: http.MethodGet, Path: "/readyz", OperationID: "ready",
 		Summary: "Every listener accepts", Errors: []int{http.StatusServiceUnavailable}}, func(context.Context, *struct{}) (*statusOutput, error) {
 		if !a.opt.Ready() {
 			return nil, refuse(http.StatusServiceUnavailable, "not every listener accepts yet")
@@ -45,7 +45,7 @@ type Info struct {
 type infoOutput struct{ Body Info }
 
 func (a *api) info() {
-	huma.Register(a.huma, call(http.MethodGet, "/api/v1/info", "info", "Version, seed, ports, endpoints and the journal's sequence number"),
+	register(a, call(http.MethodGet, "/api/v1/info", "info", "Version, seed, ports, endpoints and the journal's sequence number"),
 		func(context.Context, *struct{}) (*infoOutput, error) {
 			p := a.plane
 			return &infoOutput{Body: Info{Version: p.Version, Seed: p.Seed, Data: p.DataDir, Seq: p.Journal.Last(),

@@ -50,21 +50,21 @@ const (
 )
 
 func (a *api) life() {
-	huma.Register(a.huma, call(http.MethodPost, "/api/v1/reset", "reset",
+	register(a, call(http.MethodPost, "/api/v1/reset", "reset",
 		"Empties the instance and seeds its world again, or does so to some devices; connections are dead when it answers"), a.reset)
-	huma.Register(a.huma, call(http.MethodGet, snapshotsPath, "snapshots", "The snapshots that are kept"), a.listSnapshots)
+	register(a, call(http.MethodGet, snapshotsPath, "snapshots", "The snapshots that are kept"), a.listSnapshots)
 	of := func(method, suffix, id, summary string, more ...int) huma.Operation {
 		op := call(method, snapshotPath+suffix, id, summary)
 		op.Errors = append(op.Errors, append(more, http.StatusUnprocessableEntity)...)
 		return op
 	}
-	huma.Register(a.huma, of(http.MethodPost, "", "take-snapshot", "Keeps the state under a name, in place of an earlier snapshot"), a.takeSnapshot)
-	huma.Register(a.huma, of(http.MethodPost, "/restore", "restore-snapshot", "Makes the instance what it was; all or nothing", http.StatusNotFound), a.restoreSnapshot)
-	huma.Register(a.huma, stream(of(http.MethodGet, "", "snapshot-file", "The file of a snapshot, for any instance", http.StatusNotFound), "application/gzip"), a.getSnapshot)
+	register(a, of(http.MethodPost, "", "take-snapshot", "Keeps the state under a name, in place of an earlier snapshot"), a.takeSnapshot)
+	register(a, of(http.MethodPost, "/restore", "restore-snapshot", "Makes the instance what it was; all or nothing", http.StatusNotFound), a.restoreSnapshot)
+	register(a, stream(of(http.MethodGet, "", "snapshot-file", "The file of a snapshot, for any instance", http.StatusNotFound), "application/gzip"), a.getSnapshot)
 	put := of(http.MethodPut, "", "put-snapshot-file", "Keeps a snapshot's file from elsewhere")
 	put.MaxBodyBytes = fileLimit
-	huma.Register(a.huma, put, a.putSnapshot)
-	huma.Register(a.huma, of(http.MethodDelete, "", "delete-snapshot", "Removes a snapshot", http.StatusNotFound), a.deleteSnapshot)
+	register(a, put, a.putSnapshot)
+	register(a, of(http.MethodDelete, "", "delete-snapshot", "Removes a snapshot", http.StatusNotFound), a.deleteSnapshot)
 }
 
 func (a *api) reset(_ context.Context, in *resetInput) (*resetOutput, error) {

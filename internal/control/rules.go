@@ -4,8 +4,6 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/fakecloud/fakecloud/internal/rule"
 )
 
@@ -36,7 +34,7 @@ type rulesOutput struct {
 type ruleOutput struct{ Body Rule }
 
 func (a *api) rules() {
-	huma.Register(a.huma, call(http.MethodGet, "/api/v1/rules", "rules", "Every rule: enforced ones with source, grade and causes, the rest as not built yet"),
+	register(a, call(http.MethodGet, "/api/v1/rules", "rules", "Every rule: enforced ones with source, grade and causes, the rest as not built yet"),
 		func(context.Context, *struct{}) (*rulesOutput, error) {
 			out := &rulesOutput{}
 			for _, row := range rule.Rows(a.plane.Rules) {
@@ -46,7 +44,7 @@ func (a *api) rules() {
 		})
 	op := call(http.MethodGet, "/api/v1/rules/{id...}", "rule", "One rule, by its row or by the id of a cause")
 	op.Errors = append(op.Errors, http.StatusNotFound)
-	huma.Register(a.huma, op, func(_ context.Context, in *struct {
+	register(a, op, func(_ context.Context, in *struct {
 		ID string `path:"id" maxLength:"64"`
 	}) (*ruleOutput, error) {
 		row, ok := rule.FindRow(a.plane.Rules, rule.ID(in.ID))

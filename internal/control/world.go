@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/danielgtaylor/huma/v2"
 	"github.com/goccy/go-yaml"
 )
 
@@ -23,7 +22,7 @@ type worldOutput struct {
 
 func (a *api) world() {
 	get := stream(call(http.MethodGet, "/api/v1/world", "world", "The running world, keys and secrets included"), "application/yaml", "application/json")
-	huma.Register(a.huma, get, func(_ context.Context, in *struct {
+	register(a, get, func(_ context.Context, in *struct {
 		Accept string `header:"Accept" doc:"application/json for JSON; YAML otherwise"`
 	}) (*worldOutput, error) {
 		return a.getWorld(accepts(in.Accept, "application/json"))
@@ -31,13 +30,13 @@ func (a *api) world() {
 	put := call(http.MethodPut, "/api/v1/world", "replace-world", "Makes the world what the document says; all or nothing")
 	put.MaxBodyBytes = worldLimit
 	put.Errors = append(put.Errors, http.StatusUnprocessableEntity)
-	huma.Register(a.huma, put, func(ctx context.Context, in *worldInput) (*struct{}, error) {
+	register(a, put, func(ctx context.Context, in *worldInput) (*struct{}, error) {
 		return nil, a.changeWorld(ctx, in, a.plane.World.Replace)
 	})
 	patch := call(http.MethodPatch, "/api/v1/world", "patch-world", "Adds or replaces what the document names, by id, and leaves the rest; all or nothing")
 	patch.MaxBodyBytes = worldLimit
 	patch.Errors = append(patch.Errors, http.StatusUnprocessableEntity)
-	huma.Register(a.huma, patch, func(ctx context.Context, in *worldInput) (*struct{}, error) {
+	register(a, patch, func(ctx context.Context, in *worldInput) (*struct{}, error) {
 		return nil, a.changeWorld(ctx, in, a.plane.World.Patch)
 	})
 }
