@@ -37,7 +37,7 @@ func (c *Cloud) adopt(ctx context.Context, e *Event) (a Adoption, seen bool, err
 	if !ok {
 		return a, false, nil
 	}
-	attempt := adopt.Attempt{Rule: e.Rule, Platform: e.Platform, ClientID: hello.ClientID,
+	attempt := adopt.Attempt{Rule: e.Rule, Platform: e.Platform, Endpoint: e.Endpoint, ClientID: hello.ClientID,
 		Username: hello.Username, Certificates: hello.Certificates}
 	w, err := c.gen().exportWorld()
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 func (a *app) adoptCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "adopt [DEVICE | ADDRESS]",
-		Short: "Make the world accept the last refused client: its hub, ID scope, CA or thumbprint",
+		Short: "Make the world accept the last refused client: its hub, device, ID scope, CA or thumbprint",
 		Long: `Makes the world accept the last refused client, or the last one of a device or address, and prints what was
 added as world YAML, for a world file. A client that is wrong itself cannot be adopted, nor one that signs
 with a key: fakecloud has only seen its signature. serve --adopt does the same at every refusal.`,

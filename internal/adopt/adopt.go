@@ -16,6 +16,7 @@ import (
 type Attempt struct {
 	Rule     rule.ID
 	Platform string // as in the journal; "door" where no platform took the client
+	Endpoint string // as in the journal: the instance or gateway that refused
 	ClientID string
 	Username string
 	// Certificates are as presented, leaf first; none of them is verified.
@@ -40,9 +41,9 @@ func Plan(w *world.World, a Attempt) (*world.World, error) {
 	case hosts.MindSphere:
 		return planMindSphere(w, &a)
 	case hosts.IoTDA:
-		return nil, cannot("IoTDA devices are added, not adopted: fakecloud add iotda-device NODE --product PRODUCT; fakecloud rules %s says what was wrong", a.Rule)
+		return planIoTDA(w, &a)
 	case hosts.Edge:
-		return nil, cannot("children of a gateway are added, not adopted: fakecloud add edge-child ID; fakecloud rules %s says what was wrong", a.Rule)
+		return planEdge(w, &a)
 	case "door":
 		return planUnclaimed(w, &a)
 	}

@@ -11,7 +11,7 @@ import (
 // defaultHub is the hub that a device is put on when its user name tells none of the world's.
 const defaultHub = "fakecloud-hub"
 
-var yes = true
+var yes, no = true, false
 
 func planHub(w *world.World, a *Attempt) (*world.World, error) {
 	u, err := azure.ParseHubUsername(a.Username)
@@ -60,17 +60,12 @@ func keyOrFault(a *Attempt, u azure.HubUsername) error {
 
 // device is the identity that accepts the certificate which the client has shown.
 func device(a *Attempt, u azure.HubUsername) world.Device {
-	thumbprint, err := world.SHA256Thumbprint([]byte(pemOf(a.Certificates[0])))
-	auth := &world.Authentication{Type: world.TypeSelfSigned, X509Thumbprint: &world.Thumbprint{PrimaryThumbprint: thumbprint}}
-	if err != nil { // a parsed certificate has one
-		auth = nil
-	}
 	d := world.Device{DeviceID: u.DeviceID}
 	if u.ModuleID == "" {
-		d.Authentication = auth
+		d.Authentication = selfSigned(a)
 		return d
 	}
-	d.Modules = []world.Module{{ModuleID: u.ModuleID, Authentication: auth}}
+	d.Modules = []world.Module{{ModuleID: u.ModuleID, Authentication: selfSigned(a)}}
 	return d
 }
 

@@ -18,7 +18,7 @@ type adoptInput struct {
 type adoptOutput struct{ Body plane.Adoption }
 
 func (a *api) adopt() {
-	op := call(http.MethodPost, "/api/v1/adopt", "adopt", "Makes the world accept the last refused client: its hub, ID scope, CA or thumbprint")
+	op := call(http.MethodPost, "/api/v1/adopt", "adopt", "Makes the world accept the last refused client: its hub, device, ID scope, CA or thumbprint")
 	op.Errors = append(op.Errors, http.StatusNotFound, http.StatusConflict)
 	register(a, op, func(ctx context.Context, in *adoptInput) (*adoptOutput, error) {
 		var device, address string

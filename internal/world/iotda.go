@@ -158,6 +158,16 @@ type IoTDADevice struct {
 	Tags                 []Tag  `yaml:"tags" doc:"tags, at most 10"`
 }
 
+// yield implements yielder: a device that proves itself in another way from now on gives up its old proof.
+func (d *IoTDADevice) yield(to any) {
+	switch over := to.(IoTDADevice); {
+	case over.AuthType == "CERTIFICATES" || over.AuthType == "" && over.Fingerprint != "":
+		d.Secret, d.SecondarySecret = "", ""
+	case over.AuthType == "SECRET" || over.Secret != "":
+		d.AuthType, d.Fingerprint, d.SecondaryFingerprint = "", "", ""
+	}
+}
+
 // Tag is a tag of a device.
 type Tag struct {
 	Key   string `yaml:"key" world:"id max=64" doc:"tag_key"`

@@ -17,6 +17,9 @@ func Merge(base, over *World) *World {
 	return merged
 }
 
+// yielder is a part of the world with fields that make way for others, before those are laid over it.
+type yielder interface{ yield(to any) }
+
 // mergeValue lays v over into; into never keeps memory of v.
 func mergeValue(into, v reflect.Value, f field) {
 	if v.IsZero() {
@@ -26,6 +29,9 @@ func mergeValue(into, v reflect.Value, f field) {
 	case reflect.Struct:
 		if f.whole {
 			into.SetZero()
+		}
+		if y, ok := into.Addr().Interface().(yielder); ok {
+			y.yield(v.Interface())
 		}
 		for _, sub := range fieldsOf(v.Type()) {
 			if sub.alt && !v.FieldByIndex(sub.index).IsZero() {

@@ -220,6 +220,24 @@ func TestServeFlags(t *testing.T) {
 	}, wholeWorld(t).Serve.Flags())
 }
 
+// A device of IoTDA that is given another kind of proof gives up the one that it had.
+func TestMergeChangesAnIoTDADevicesProof(t *testing.T) {
+	t.Parallel()
+	patch := func(rest string) *World {
+		return parseOK(t, "iotda: {instances: [{name: fakecloud, devices: [{deviceId: demo_node1, "+rest+"}]}]}")
+	}
+	device := func(w *World) IoTDADevice { return w.IoTDA.Instances[0].Devices[0] }
+	print := strings.Repeat("ab", 20)
+	w := Merge(Default(), patch("secondarySecret: abcdefgh"))
+	require.Equal(t, "12345678", device(w).Secret)
+	w = Merge(w, patch("fingerprint: "+print))
+	require.NoError(t, Validate(w))
+	require.Empty(t, device(w).Secret+device(w).SecondarySecret)
+	w = Merge(w, patch("secret: abcdefgh"))
+	require.NoError(t, Validate(w))
+	require.Empty(t, device(w).Fingerprint)
+}
+
 func TestMergeByID(t *testing.T) {
 	t.Parallel()
 	base := Default()
