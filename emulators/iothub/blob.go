@@ -76,10 +76,9 @@ type files struct {
 }
 
 func newFiles(s *store.Store) files {
-	raw := store.Codec[[]byte]{
-		Encode: func(dst []byte, v []byte) []byte { return append(dst, v...) },
-		Decode: func(b []byte) ([]byte, error) { return append([]byte{}, b...), nil },
-	}
+	raw := store.NewCodec(
+		func(dst []byte, v []byte) []byte { return append(dst, v...) },
+		func(b []byte) ([]byte, error) { return append([]byte{}, b...), nil })
 	return files{
 		blobs:   store.NewTable(s, "iothub.blobs", Blob.clone),
 		blocks:  store.NewTable(s, "iothub.blocks", nil, raw),

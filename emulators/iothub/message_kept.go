@@ -13,14 +13,14 @@ import (
 // properties (count plus one, 0 for none).
 func keptMessage() store.Codec[Message] {
 	known := interner{}
-	return store.Codec[Message]{
-		Encode: func(b []byte, m Message) []byte {
+	return store.NewCodec(
+		func(b []byte, m Message) []byte {
 			b = appendText(appendText(appendText(b, m.Hub), m.DeviceID), m.ModuleID)
 			b = binary.AppendVarint(b, m.EnqueuedAt.UnixNano())
 			b = append(binary.AppendUvarint(b, uint64(len(m.Body))), m.Body...)
 			return appendBag(appendBag(b, m.System), m.Properties)
 		},
-		Decode: func(b []byte) (Message, error) {
+		func(b []byte) (Message, error) {
 			r := reader{rest: b, known: known}
 			m := Message{Hub: r.text(), DeviceID: r.text(), ModuleID: r.text()}
 			m.EnqueuedAt = time.Unix(0, r.varint()).UTC()
@@ -30,8 +30,7 @@ func keptMessage() store.Codec[Message] {
 				return m, errors.New("not a message")
 			}
 			return m, nil
-		},
-	}
+		})
 }
 
 func appendText(b []byte, text string) []byte {

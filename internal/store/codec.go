@@ -8,33 +8,61 @@ import (
 )
 
 // Codec turns values into what a directory keeps of them, and back. A value that was decoded must equal
-// the one that was encoded (package storetest checks it).
+// the one that was encoded (package storetest checks it). The zero Codec keeps values as their JSON; numbers
+// in values of type any come back as json.Number.
 type Codec[V any] struct {
-	// Encode appends v to dst.
-	Encode func(dst []byte, v V) []byte
-	// Decode reads a value. It must not keep b.
-	Decode func(b []byte) (V, error)
+	encode func(dst []byte, v V) []byte
+	decode func(b []byte) (V, error)
+	erased codec
 }
 
-// JSON keeps values as their JSON. Numbers in values of type any come back as json.Number.
-func JSON[V any]() Codec[V] {
-	return Codec[V]{
-		Encode: func(dst []byte, v V) []byte { return appendJSON(dst, v) },
-		Decode: func(b []byte) (v V, err error) { return v, readJSON(b, &v) },
-	}
+// Encode appends v to dst.
+func (c Codec[V]) Encode(dst []byte, v V) []byte { return c.encode(dst, v) }
+
+// Decode reads a value. It does not keep b.
+func (c Codec[V]) Decode(b []byte) (V, error) { return c.decode(b) }
+
+// codec is a Codec for those who know values as pointers only.
+type codec struct {
+	encode func(value any) []byte
+	decode func(b []byte) (value any, err error)
+}
+
+// NewCodec returns a codec of two functions: encode appends to dst, decode must not keep b.
+func NewCodec[V any](encode func(dst []byte, v V) []byte, decode func(b []byte) (V, error)) Codec[V] {
+	return Codec[V]{encode, decode, codec{
+		encode: func(value any) []byte { return encode(nil, *value.(*V)) },
+		decode: func(b []byte) (any, error) {
+			v, err := decode(b)
+			return &v, err
+		},
+	}}
 }
 
 // As keeps values as the JSON of another type, for values whose own JSON is made for other eyes or loses
 // something.
 func As[V, Row any](to func(V) Row, from func(Row) (V, error)) Codec[V] {
-	return Codec[V]{
-		Encode: func(dst []byte, v V) []byte { return appendJSON(dst, to(v)) },
-		Decode: func(b []byte) (v V, err error) {
+	return NewCodec(
+		func(dst []byte, v V) []byte { return appendJSON(dst, to(v)) },
+		func(b []byte) (v V, err error) {
 			var row Row
 			if err := readJSON(b, &row); err != nil {
 				return v, err
 			}
 			return from(row)
+		})
+}
+
+// orJSON returns the codec of values of a type: c, or JSON where c is zero.
+func (c codec) orJSON(of reflect.Type) codec {
+	if c.encode != nil {
+		return c
+	}
+	return codec{
+		encode: func(value any) []byte { return appendJSON(nil, value) },
+		decode: func(b []byte) (any, error) {
+			value := reflect.New(of).Interface()
+			return value, readJSON(b, value)
 		},
 	}
 }
@@ -80,13 +108,16 @@ func (s *Store) Probes() []Probe {
 }
 
 func (t *Table[V]) probe() Probe {
-	p := probeOf(t.name, t.codec)
+	p := t.codec.probe(t.name, reflect.TypeFor[V]())
 	p.Clone = func(v any) any { return t.clone(v.(V)) }
 	return p
 }
 
-func probeOf[V any](name string, codec Codec[V]) Probe {
-	return Probe{Name: name, Type: reflect.TypeFor[V](), Trip: func(v any) (any, error) {
-		return codec.Decode(codec.Encode(nil, v.(V)))
+func (c codec) probe(name string, of reflect.Type) Probe {
+	return Probe{Name: name, Type: of, Trip: func(v any) (any, error) {
+		value := reflect.New(of)
+		value.Elem().Set(reflect.ValueOf(v))
+		back, err := c.decode(c.encode(value.Interface()))
+		return reflect.ValueOf(back).Elem().Interface(), err
 	}}
 }

@@ -74,7 +74,7 @@ func (s *Store) fromImage(r *rows) {
 	kept := s.image.Tables[r.name]
 	delete(s.image.Tables, r.name)
 	for k, b := range kept {
-		value, err := r.decode(b)
+		value, err := r.codec.decode(b)
 		if err != nil {
 			s.errs = append(s.errs, fmt.Errorf("table %s, row %q cannot be read: %w", r.name, k, err))
 			return

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"reflect"
 	"sort"
 	"sync"
 )
@@ -41,8 +42,8 @@ type entry[V any] struct {
 // NewLog adds a log to s, with what the store's directory holds of it. All but the newest of that is read
 // in the background: readers wait for it, Append does not.
 func NewLog[V any](s *Store, spec LogSpec[V]) *Log[V] {
-	if spec.Codec.Encode == nil {
-		spec.Codec = JSON[V]()
+	if spec.Codec.encode == nil {
+		spec.Codec = As(func(v V) V { return v }, func(v V) (V, error) { return v, nil })
 	}
 	l := &Log[V]{spec: spec, loaded: make(chan struct{})}
 	s.mu.Lock()
@@ -231,4 +232,4 @@ func (l *Log[V]) Clear() {
 	l.files.clear(empty)
 }
 
-func (l *Log[V]) probe() Probe { return probeOf(l.spec.Name, l.spec.Codec) }
+func (l *Log[V]) probe() Probe { return l.spec.Codec.erased.probe(l.spec.Name, reflect.TypeFor[V]()) }

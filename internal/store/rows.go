@@ -2,6 +2,7 @@ package store
 
 import (
 	"maps"
+	"sort"
 	"strings"
 	"sync"
 )
@@ -12,8 +13,7 @@ import (
 type rows struct {
 	name   string
 	engine engine
-	encode func(value any) []byte
-	decode func(b []byte) (value any, err error)
+	codec  codec
 	mu     sync.RWMutex
 	held   map[string]any
 	// raw are rows as they were kept that nobody has asked for yet: a start need not decode what a
@@ -27,7 +27,7 @@ func (r *rows) submit(key string, value any) *batch {
 	if r.engine == nil {
 		return nil
 	}
-	return r.engine.submit(change{kind: put, table: r.name, key: key, value: r.encode(value)})
+	return r.engine.submit(change{kind: put, table: r.name, key: key, value: r.codec.encode(value)})
 }
 
 // find returns the value under key, decoded where it was not yet; nil is none. The caller holds mu for writing.
@@ -39,7 +39,7 @@ func (r *rows) find(key string) any {
 	if !ok {
 		return nil
 	}
-	value, err := r.decode(b)
+	value, err := r.codec.decode(b)
 	if err != nil {
 		r.engine.unreadable(r.name, key, err)
 		return nil
@@ -156,6 +156,19 @@ func (r *rows) Keys(prefix string) []string {
 	return keys
 }
 
+// list returns the values whose key starts with prefix, ordered by key.
+func (r *rows) list(prefix string) []any {
+	keys := r.Keys(prefix)
+	sort.Strings(keys)
+	values := make([]any, 0, len(keys))
+	for _, k := range keys {
+		if value := r.get(k); value != nil {
+			values = append(values, value)
+		}
+	}
+	return values
+}
+
 // Len returns the number of rows.
 func (r *rows) Len() int {
 	r.mu.RLock()
@@ -176,7 +189,7 @@ func (r *rows) encoded() func() map[string][]byte {
 	return func() map[string][]byte {
 		all := make(map[string][]byte, len(held)+len(raw))
 		for k, value := range held {
-			all[k] = r.encode(value)
+			all[k] = r.codec.encode(value)
 		}
 		maps.Copy(all, raw)
 		return all

@@ -95,7 +95,7 @@ func (s *Store) adopt(t anyTable, r *rows) {
 	}
 	r.raw = s.engine.rows(r.name)
 	for k, b := range r.raw {
-		value, err := r.decode(b)
+		value, err := r.codec.decode(b)
 		if err != nil {
 			s.errs = append(s.errs, fmt.Errorf("state in %s: table %s, row %q cannot be read: %w", s.engine, r.name, k, err))
 			return

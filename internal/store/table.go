@@ -1,15 +1,16 @@
 package store
 
-import "sort"
+import "reflect"
 
 // Table maps keys to values of one type. Values are cloned on their way in and out, so that nobody
 // shares memory with the table. Its methods may be called concurrently; what they change is committed
 // when they return. A reader may see a change shortly before that; whatever it writes in turn is
 // committed after it.
+//
+// What can be is in rows: methods of a generic type are compiled anew for each type of value.
 type Table[V any] struct {
 	rows
 	clone func(V) V
-	codec Codec[V]
 }
 
 // NewTable adds a table to s, with what the store's directory holds of it. clone returns a deep copy; nil
@@ -19,42 +20,36 @@ func NewTable[V any](s *Store, name string, clone func(V) V, codec ...Codec[V]) 
 	if clone == nil {
 		clone = func(v V) V { return v }
 	}
-	t := &Table[V]{clone: clone, codec: JSON[V]()}
-	if len(codec) > 0 {
-		t.codec = codec[0]
-	}
+	t := &Table[V]{clone: clone}
 	t.name, t.engine = name, s.engine
-	t.encode = func(value any) []byte { return t.codec.Encode(nil, *value.(*V)) }
-	t.decode = func(b []byte) (any, error) {
-		v, err := t.codec.Decode(b)
-		return &v, err
+	if len(codec) > 0 {
+		t.codec = codec[0].erased
 	}
+	t.codec = t.codec.orJSON(reflect.TypeOf((*V)(nil)).Elem()) // TypeFor would be compiled for each table
 	s.adopt(t, &t.rows)
 	return t
 }
 
-// out returns a copy of what a pointer leads to.
-func (t *Table[V]) out(value any) (v V, ok bool) {
-	if p, ok := value.(*V); ok {
-		return t.clone(*p), true
-	}
-	return v, false
-}
-
-// in returns a pointer to a copy of v.
-func (t *Table[V]) in(v V) any {
-	v = t.clone(v)
-	return &v
-}
-
 // Get returns a copy of the value under key.
-func (t *Table[V]) Get(key string) (V, bool) { return t.out(t.get(key)) }
+func (t *Table[V]) Get(key string) (v V, ok bool) {
+	p, ok := t.get(key).(*V)
+	if ok {
+		v = t.clone(*p)
+	}
+	return v, ok
+}
 
 // Put stores v under key, whatever was there.
-func (t *Table[V]) Put(key string, v V) { t.put(key, t.in(v)) }
+func (t *Table[V]) Put(key string, v V) {
+	v = t.clone(v)
+	t.put(key, &v)
+}
 
 // Create stores v under a key that must be free, else ErrExists.
-func (t *Table[V]) Create(key string, v V) error { return t.create(key, t.in(v)) }
+func (t *Table[V]) Create(key string, v V) error {
+	v = t.clone(v)
+	return t.create(key, &v)
+}
 
 // Update replaces the value under key with what change makes of it, as one step. It returns the new
 // value; ErrNotFound when there is none, or change's error, both without a change. change must not call
@@ -74,15 +69,16 @@ func (t *Table[V]) Touch(key string, change func(V) (V, error)) (V, error) {
 
 func (t *Table[V]) replace(key string, change func(V) (V, error)) (after V, b *batch, err error) {
 	value, b, err := t.update(key, func(old any) (any, error) {
-		before, _ := t.out(old)
-		var err error
-		if after, err = change(before); err != nil {
+		next, err := change(t.clone(*old.(*V)))
+		if err != nil {
 			return nil, err
 		}
-		return t.in(after), nil
+		after = next
+		next = t.clone(next)
+		return &next, nil
 	})
-	if err != nil {
-		after, _ = t.out(value)
+	if p, ok := value.(*V); ok && err != nil {
+		after = t.clone(*p)
 	}
 	return after, b, err
 }
@@ -90,13 +86,10 @@ func (t *Table[V]) replace(key string, change func(V) (V, error)) (after V, b *b
 // List returns copies of the values whose key starts with prefix, ordered by key. What changes meanwhile
 // may be in it or not.
 func (t *Table[V]) List(prefix string) []V {
-	keys := t.Keys(prefix)
-	sort.Strings(keys)
-	values := make([]V, 0, len(keys))
-	for _, k := range keys {
-		if v, ok := t.Get(k); ok {
-			values = append(values, v)
-		}
+	found := t.list(prefix)
+	values := make([]V, len(found))
+	for i, value := range found {
+		values[i] = t.clone(*value.(*V))
 	}
 	return values
 }
