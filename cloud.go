@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,7 @@ import (
 	"github.com/fakecloud/fakecloud/internal/hosts"
 	"github.com/fakecloud/fakecloud/internal/ids"
 	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/memnet"
 	"github.com/fakecloud/fakecloud/internal/outbound"
 	"github.com/fakecloud/fakecloud/internal/pki"
 	"github.com/fakecloud/fakecloud/internal/rule"
@@ -34,6 +36,7 @@ import (
 // Cloud is a running instance. Its methods may be called concurrently.
 type Cloud struct {
 	config  Config
+	memory  *memnet.Network // nil has the machine's
 	seed    uint64
 	clock   *clock.Control
 	rules   *rule.Table
@@ -105,6 +108,9 @@ func Open(ctx context.Context, config Config) (*Cloud, error) {
 	if err != nil {
 		return nil, err
 	}
+	if config, err = config.inMemory(); err != nil {
+		return nil, err
+	}
 	c := &Cloud{config: config, clock: clock.New(), rules: Rules(), hosts: hosts.New()}
 	c.hurry, c.hurryUp = context.WithCancel(context.Background())
 	c.seed = seedOf(config)
@@ -114,7 +120,12 @@ func Open(ctx context.Context, config Config) (*Cloud, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.out, err = outbound.New(outbound.Config{Allow: config.AllowOutbound}); err != nil {
+	toOutside, listen := outbound.Config{Allow: config.AllowOutbound}, net.Listen
+	if config.InMemory {
+		c.memory = &memnet.Network{}
+		toOutside.Dial, toOutside.Lookup, listen = c.memory.DialContext, lookupInMemory, c.memory.Listen
+	}
+	if c.out, err = outbound.New(toOutside); err != nil {
 		return nil, fmt.Errorf("allow-outbound: %w", err)
 	}
 	first = world.WithProfile(first, config.Profile, c.seed)
@@ -135,7 +146,7 @@ func Open(ctx context.Context, config Config) (*Cloud, error) {
 	if config.DataDir != "" {
 		c.tail, lastConn = openTail(c.journal, c.state)
 	}
-	if err := c.open(lastConn); err != nil {
+	if err := c.open(lastConn, listen); err != nil {
 		return nil, errors.Join(err, c.pki.Close(), c.state.Close())
 	}
 	if c.tail != nil {
@@ -157,7 +168,7 @@ func seedOf(config Config) uint64 {
 
 func (c *Cloud) openPKI(w *world.World) error {
 	authority, err := pki.Open(pki.Options{
-		Dir: c.config.DataDir, Advertise: c.config.Advertise, Addresses: localAddresses(),
+		Dir: c.config.DataDir, Advertise: c.config.Advertise, Addresses: c.localAddresses(),
 		ServerKey: pki.ServerKey(c.config.ServerKey), RootUnconstrained: c.config.RootUnconstrained,
 		ServerCA: c.config.ServerCA, ServerCAKey: c.config.ServerCAKey, Log: c.config.Log,
 		Domains: hubDomains(w),
@@ -184,9 +195,9 @@ func (c *generation) newCores(j *journal.Journal, state *store.Store, source *id
 }
 
 // open opens the door in front of the platforms.
-func (c *Cloud) open(lastConn uint64) (err error) {
+func (c *Cloud) open(lastConn uint64, listen func(network, address string) (net.Listener, error)) (err error) {
 	c.door, err = door.Open(door.Config{
-		Bind: c.config.Bind, Ports: c.doorPorts(), Hosts: c.hosts, Advertise: c.config.Advertise,
+		Bind: c.config.Bind, Ports: c.doorPorts(), Listen: listen, Hosts: c.hosts, Advertise: c.config.Advertise,
 		Certificates: c.pki, Journal: c.journal, Faults: c.faults, Log: c.config.Log, KeyLog: c.config.KeyLog, LastConn: lastConn,
 		Platforms: c.atTheDoor(),
 	})

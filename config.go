@@ -30,6 +30,10 @@ type Config struct {
 	// Bind lists the addresses that device ports listen on. Empty means both loopbacks.
 	Bind  []string
 	Ports Ports
+	// InMemory opens no sockets and touches no files: clients connect by [Cloud.DialContext] only, over connections
+	// in memory, and the whole instance can live in a testing/synctest bubble (see [WithInMemory]). DataDir has to
+	// be empty then.
+	InMemory bool
 	// Advertise lists further host names and addresses that clients dial; certificates and user names
 	// accept them.
 	Advertise []string
@@ -112,6 +116,16 @@ func WithServerKey(kind string) Option { return func(c *Config) { c.ServerKey = 
 
 // WithBind listens on the given addresses instead of both loopbacks.
 func WithBind(addresses ...string) Option { return func(c *Config) { c.Bind = addresses } }
+
+// WithInMemory opens no sockets and touches no files. Clients connect by [Cloud.DialContext], HTTP clients with
+// [Cloud.Transport]; the ports are the real ones ([Ports]: 0 is 8883, 1883, 443, 8884 and 8485) and exist within the
+// instance only, and so do the listeners that webhooks and forwarding call ([Cloud.Listen]).
+//
+// In a testing/synctest bubble, where both the instance and its clients have to be made, time.Sleep moves all of
+// the instance's time: timers, the wall reading that credentials are judged by, keep-alives, and TLS. An hour
+// passes in no time, and every device's clock with it, which Advance cannot do: that leaves the wall alone. The bubble's
+// clock begins in the year 2000, when demo-ca's certificate does.
+func WithInMemory() Option { return func(c *Config) { c.InMemory = true } }
 
 // WithPorts sets the ports.
 func WithPorts(p Ports) Option { return func(c *Config) { c.Ports = p } }

@@ -6,5 +6,6 @@
 //	cloud := fakecloud.Start(t)
 //
 // Clients trust cloud.RootsPEM and dial cloud.MQTTSAddr, or keep the vendors' names by dialling through
-// cloud.DialContext.
+// cloud.DialContext. With [WithInMemory] there are no sockets, and the whole instance lives in a testing/synctest
+// bubble, by the bubble's clock.
 package fakecloud

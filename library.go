@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -44,8 +45,11 @@ func (c *Cloud) TLSConfig(devices ...DeviceCertificate) *tls.Config {
 // instance: FAKECLOUD_CA_FILE, SSL_CERT_FILE and NODE_EXTRA_CA_CERTS name a file with the root, which lies
 // in dir; FAKECLOUD_MQTTS and, where they are open, FAKECLOUD_HTTPS, FAKECLOUD_MQTT and FAKECLOUD_PROXY are
 // addresses. Where the proxy port is open, HTTPS_PROXY is set to it: clients that honour it reach the
-// instance by the vendors' names.
+// instance by the vendors' names. An instance in memory cannot be found by other processes: that is an error.
 func (c *Cloud) Env(dir string) ([]string, error) {
+	if c.memory != nil {
+		return nil, errors.New("fakecloud: an instance in memory cannot be found by another process")
+	}
 	root := filepath.Join(dir, "fakecloud-root.pem")
 	if err := os.WriteFile(root, c.RootsPEM(), 0o600); err != nil {
 		return nil, err

@@ -1,11 +1,6 @@
 package fakecloud
 
 import (
-	"context"
-	"fmt"
-	"net"
-	"strconv"
-
 	"github.com/fakecloud/fakecloud/emulators/dps"
 	"github.com/fakecloud/fakecloud/emulators/edge"
 	"github.com/fakecloud/fakecloud/emulators/iotda"
@@ -50,56 +45,4 @@ func (c *generation) endpoints() []plane.Endpoint {
 			Facts: map[string]string{"hub": g.Hub, "deviceId": g.DeviceID}})
 	}
 	return all
-}
-
-// Ports returns the bound ports; 0 is a listener that is off.
-func (c *Cloud) Ports() Ports {
-	b := c.door.Ports()
-	return Ports{MQTTS: b.MQTTS, MQTT: b.MQTT, HTTPS: b.HTTPS, Edge: b.Edge, Proxy: b.Proxy}
-}
-
-// MQTTSAddr is where MQTT clients dial: "127.0.0.1:port".
-func (c *Cloud) MQTTSAddr() string {
-	return net.JoinHostPort(c.dialHost(), strconv.Itoa(c.door.Ports().MQTTS))
-}
-
-// dialHost is an address that leads to the listeners from this machine.
-func (c *Cloud) dialHost() string {
-	for _, bind := range c.config.Bind {
-		if ip := net.ParseIP(bind); ip != nil && !ip.IsUnspecified() {
-			return bind
-		}
-	}
-	return "127.0.0.1"
-}
-
-// RootsPEM returns the certificate that clients are to trust.
-func (c *Cloud) RootsPEM() []byte { return c.pki.RootPEM() }
-
-// DialContext connects to the instance by a vendor's host name and port (8883 or 443, of IoTDA 1883 too), for clients that
-// take a dial function and shall keep the vendors' names. Any other name or port is an error: nothing
-// leaves this machine.
-func (c *Cloud) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
-	}
-	if c.hosts.Lookup(host).Platform == "" {
-		return nil, fmt.Errorf("fakecloud: %s is not an emulated host", host)
-	}
-	bound := c.door.Ports()
-	var target int
-	switch {
-	case port == "1883" && c.hosts.Lookup(host).Platform == iotda.Platform:
-		target = bound.MQTT
-	case port == "8883":
-		target = bound.MQTTS
-	case port == "443" && len(bound.HTTPS) > 0:
-		target = bound.HTTPS[0]
-	}
-	if target == 0 {
-		return nil, fmt.Errorf("fakecloud: no listener stands for port %s of %s", port, host)
-	}
-	var d net.Dialer
-	return d.DialContext(ctx, network, net.JoinHostPort(c.dialHost(), strconv.Itoa(target)))
 }

@@ -68,7 +68,10 @@ func (c *conn) delay(d time.Duration) (wait func()) {
 func abort(conn net.Conn) {
 	for {
 		switch inner := conn.(type) {
-		case *net.TCPConn:
+		case interface { // a *net.TCPConn, or one in memory
+			net.Conn
+			SetLinger(seconds int) error
+		}:
 			_ = inner.SetLinger(0) // a socket that is closed already needs no more
 			_ = inner.Close()
 			return

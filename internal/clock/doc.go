@@ -5,4 +5,7 @@
 //
 // The wall reading (Wall) judges credentials presented now and stamps times. It follows real time and
 // moves only by Skew, because the devices' own clocks are real and would be locked out otherwise.
+//
+// Real time is that of package time. In a testing/synctest bubble this is the bubble's: both readings follow it,
+// as the devices in the bubble do, and Advance and Skew work on top of it.
 package clock

@@ -3,7 +3,6 @@ package door
 import (
 	"crypto/tls"
 	"errors"
-	"net"
 	"strings"
 	"time"
 
@@ -62,7 +61,7 @@ func (d *Door) breakHandshake(s *sock, a fault.Action) error {
 	}
 	switch {
 	case a.Reset:
-		if tcp, ok := s.Conn.(*net.TCPConn); ok {
+		if tcp, ok := s.Conn.(interface{ SetLinger(seconds int) error }); ok {
 			_ = tcp.SetLinger(0) // a socket that is closed already needs no more
 		}
 	case a.Drop: // half open: the client hears nothing more until it gives up, or the handshake's time is over

@@ -23,6 +23,8 @@ type Config struct {
 	// Bind are the IP addresses to listen on; empty is both loopbacks, of which ::1 may be missing.
 	Bind  []string
 	Ports Ports
+	// Listen opens the listeners, whose addresses are *net.TCPAddr; nil is net.Listen.
+	Listen func(network, address string) (net.Listener, error)
 	// Platforms in the order in which they are asked whether a client is theirs.
 	Platforms []Platform
 	Hosts     *hosts.Table
@@ -94,7 +96,10 @@ func (d *Door) LastConn() uint64 { return d.numbers.Load() }
 func Open(cfg Config) (*Door, error) {
 	d := newDoor(cfg)
 	d.numbers.Store(cfg.LastConn)
-	if err := d.listen(cfg.Bind, cfg.Ports); err != nil {
+	if cfg.Listen == nil {
+		cfg.Listen = net.Listen
+	}
+	if err := d.listen(cfg.Bind, cfg.Ports, cfg.Listen); err != nil {
 		return nil, err
 	}
 	d.start()

@@ -48,8 +48,8 @@ type address struct {
 var loopbacks = []address{{host: "127.0.0.1"}, {host: "::1", optional: true}}
 
 // listen binds all ports or none.
-func (d *Door) listen(bind []string, ports Ports) error {
-	err := d.bindAll(addressesOf(bind), ports)
+func (d *Door) listen(bind []string, ports Ports, listen listenFunc) error {
+	err := d.bindAll(addressesOf(bind), ports, listen)
 	if err != nil {
 		for _, l := range d.listeners {
 			_ = l.Close()
@@ -75,7 +75,7 @@ func addressesOf(bind []string) []address {
 	return all
 }
 
-func (d *Door) bindAll(addresses []address, ports Ports) error {
+func (d *Door) bindAll(addresses []address, ports Ports, listen listenFunc) error {
 	for _, one := range []struct {
 		port  Port
 		want  int
@@ -86,14 +86,14 @@ func (d *Door) bindAll(addresses []address, ports Ports) error {
 		{Edge, ports.Edge, &d.bound.Edge},
 		{Proxy, ports.Proxy, &d.bound.Proxy},
 	} {
-		n, err := d.bindPort(addresses, one.port, one.want)
+		n, err := d.bindPort(addresses, one.port, one.want, listen)
 		if err != nil {
 			return err
 		}
 		*one.bound = n
 	}
 	for i, want := range append(append([]int(nil), ports.HTTPS...), ports.HTTPSWherePermitted...) {
-		n, err := d.bindPort(addresses, HTTPS, want)
+		n, err := d.bindPort(addresses, HTTPS, want, listen)
 		switch {
 		case err != nil && i < len(ports.HTTPS):
 			return err
@@ -106,14 +106,14 @@ func (d *Door) bindAll(addresses []address, ports Ports) error {
 	return nil
 }
 
-func (d *Door) bindPort(addresses []address, port Port, want int) (int, error) {
+func (d *Door) bindPort(addresses []address, port Port, want int, listen listenFunc) (int, error) {
 	if want == Off {
 		return 0, nil
 	}
 	if want < 0 || want > 65535 {
 		return 0, fmt.Errorf("--%s-port %d: a port is a number from 0 (any free one) to 65535", port, want)
 	}
-	bound, err := bind(addresses, want, net.Listen)
+	bound, err := bind(addresses, want, listen)
 	if err != nil {
 		return 0, flagError(port, want, err)
 	}

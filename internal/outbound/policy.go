@@ -37,12 +37,15 @@ type Config struct {
 	Timeout time.Duration // of a whole call; 0 is MaxTime
 	// Lookup resolves a host name; nil asks the system's resolver.
 	Lookup func(ctx context.Context, name string) ([]netip.Addr, error)
+	// Dial connects to an address; nil takes the system's network.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Policy makes outbound calls. Its methods may be called concurrently.
 type Policy struct {
 	allowed []Host
 	lookup  func(context.Context, string) ([]netip.Addr, error)
+	connect func(ctx context.Context, network, address string) (net.Conn, error)
 	client  *http.Client
 
 	mu    sync.RWMutex
@@ -51,7 +54,7 @@ type Policy struct {
 
 // New makes a policy. An error names the host that cannot be read.
 func New(c Config) (*Policy, error) {
-	p := &Policy{lookup: c.Lookup}
+	p := &Policy{lookup: c.Lookup, connect: c.Dial}
 	for _, text := range c.Allow {
 		h, err := ParseHost(text)
 		if err != nil {
@@ -63,6 +66,9 @@ func New(c Config) (*Policy, error) {
 		p.lookup = func(ctx context.Context, name string) ([]netip.Addr, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
 		}
+	}
+	if p.connect == nil {
+		p.connect = (&net.Dialer{}).DialContext
 	}
 	if c.Timeout == 0 {
 		c.Timeout = MaxTime
@@ -194,8 +200,7 @@ func (p *Policy) dial(ctx context.Context, network, address string) (net.Conn, e
 			failed = append(failed, refuse("OUT-1/address", ip.String()+" for "+name, "an address that the name may lead to"))
 			continue
 		}
-		var d net.Dialer
-		c, err := d.DialContext(ctx, network, net.JoinHostPort(ip.String(), port))
+		c, err := p.connect(ctx, network, net.JoinHostPort(ip.String(), port))
 		if err == nil {
 			return c, nil
 		}
