@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"sort"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -102,7 +102,7 @@ func (b backEnd) SendC2D(hub, device string, m plane.C2D) (plane.Queued, error) 
 		}
 		out.Properties = append(out.Properties, p)
 	}
-	slices.SortFunc(out.Properties, func(a, b C2DProperty) int { return strings.Compare(a.Name, b.Name) })
+	sort.Slice(out.Properties, func(i, j int) bool { return out.Properties[i].Name < out.Properties[j].Name })
 	queued, err := b.cloud.gen().cores.hub.SendC2D(h.Host, id, module, out)
 	if err != nil {
 		return plane.Queued{}, backEndError(err)

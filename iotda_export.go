@@ -3,7 +3,7 @@ package fakecloud
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
+	"sort"
 	"strconv"
 
 	"github.com/fakecloud/fakecloud/emulators/iotda"
@@ -70,7 +70,7 @@ func (c *generation) exportIoTDARecords(out *world.IoTDAInstance, instance strin
 		out.Products = append(out.Products, exportProduct(p))
 	}
 	devices := core.Devices(instance)
-	slices.SortStableFunc(devices, func(a, b iotda.Device) int { return level(a) - level(b) })
+	sort.SliceStable(devices, func(i, j int) bool { return level(devices[i]) < level(devices[j]) })
 	for _, d := range devices {
 		out.Devices = append(out.Devices, exportIoTDADevice(d))
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -56,7 +57,7 @@ func (l lifeControl) Snapshots() ([]plane.Snapshot, error) {
 		for name, s := range c.snapshots.files {
 			all = append(all, plane.Snapshot{Name: name, Bytes: len(s.file), Made: s.made})
 		}
-		slices.SortFunc(all, func(a, b plane.Snapshot) int { return strings.Compare(a.Name, b.Name) })
+		sort.Slice(all, func(i, j int) bool { return all[i].Name < all[j].Name })
 		return all, nil
 	}
 	entries, err := os.ReadDir(filepath.Join(c.config.DataDir, snapshotsDir))

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -9,6 +8,7 @@ import (
 	"maps"
 	"math/bits"
 	"slices"
+	"sort"
 	"strconv"
 	"sync"
 	"time"
@@ -135,7 +135,7 @@ func byNumber(counts map[string]int) []counted {
 	for _, what := range slices.Sorted(maps.Keys(counts)) {
 		list = append(list, counted{what, counts[what]})
 	}
-	slices.SortStableFunc(list, func(a, b counted) int { return cmp.Compare(b.N, a.N) })
+	sort.SliceStable(list, func(i, j int) bool { return list[i].N > list[j].N })
 	return list
 }
 

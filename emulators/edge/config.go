@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -111,11 +111,12 @@ func readConfig(desired map[string]any) (config, error) {
 			c.routes = append(c.routes, r)
 		}
 	}
-	slices.SortFunc(c.routes, func(a, b namedRoute) int {
+	sort.Slice(c.routes, func(i, j int) bool {
+		a, b := &c.routes[i], &c.routes[j]
 		if a.priority != b.priority {
-			return a.priority - b.priority
+			return a.priority < b.priority
 		}
-		return strings.Compare(a.name, b.name)
+		return a.name < b.name
 	})
 	if f := d.StoreAndForward; f != nil {
 		if f.TimeToLiveSecs != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -179,7 +180,7 @@ func (s *Service) Gateway(name string) (Gateway, bool) {
 // Gateways returns all gateways in the order in which they were made.
 func (s *Service) Gateways() []Gateway {
 	all := s.gateways.List("")
-	slices.SortFunc(all, func(a, b Gateway) int { return a.Order - b.Order })
+	sort.Slice(all, func(i, j int) bool { return all[i].Order < all[j].Order })
 	return all
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/fakecloud/fakecloud/internal/wire/hubquery"
@@ -82,8 +83,9 @@ func desiredOf(part map[string]any) (map[string]any, error) {
 // Twins that have it all are left alone.
 func (s *Service) ApplyConfigurations(hub, device string) {
 	all := s.Configurations(hub)
-	slices.SortStableFunc(all, func(a, b Configuration) int {
-		return cmp.Or(cmp.Compare(a.Priority, b.Priority), a.Created.Compare(b.Created))
+	sort.SliceStable(all, func(i, j int) bool {
+		a, b := &all[i], &all[j]
+		return cmp.Or(cmp.Compare(a.Priority, b.Priority), a.Created.Compare(b.Created)) < 0
 	})
 	h, err := s.GetHub(hub)
 	if err != nil || len(all) == 0 {

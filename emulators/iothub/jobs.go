@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -220,7 +221,7 @@ func (s *Service) Jobs(hub string) []Job {
 		return nil
 	}
 	jobs := s.side.jobs.List(h.Host + keySeparator)
-	slices.SortFunc(jobs, func(a, b Job) int { return int(int64(a.Order) - int64(b.Order)) })
+	sort.Slice(jobs, func(i, j int) bool { return jobs[i].Order < jobs[j].Order })
 	return jobs
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -119,7 +120,7 @@ func (s *Service) Transfers(hub string) []Transfer {
 		return nil
 	}
 	all := s.side.transfers.List(h.Host + keySeparator)
-	slices.SortFunc(all, func(a, b Transfer) int { return int(int64(a.Order) - int64(b.Order)) })
+	sort.Slice(all, func(i, j int) bool { return all[i].Order < all[j].Order })
 	return all
 }
 

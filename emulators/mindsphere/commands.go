@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
+	"sort"
 	"time"
 
 	"github.com/fakecloud/fakecloud/internal/journal"
@@ -113,7 +113,7 @@ func surplus(jobs []Job, most int) []Job {
 	if len(jobs) < most {
 		return nil
 	}
-	slices.SortFunc(jobs, func(a, b Job) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	sort.Slice(jobs, func(i, j int) bool { return jobs[i].CreatedAt.Before(jobs[j].CreatedAt) })
 	return jobs[:len(jobs)-most+1]
 }
 
@@ -267,7 +267,7 @@ func (s *Service) finishJob(tenant, id string) {
 // Jobs returns the delivery jobs of a tenant, oldest first.
 func (s *Service) Jobs(tenant string) []Job {
 	jobs := s.jobs.List(tenant + "/")
-	slices.SortStableFunc(jobs, func(a, b Job) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	sort.SliceStable(jobs, func(i, j int) bool { return jobs[i].CreatedAt.Before(jobs[j].CreatedAt) })
 	return jobs
 }
 
@@ -283,9 +283,7 @@ func (s *Service) Commands(tenant, job string) []JobCommand {
 			commands = append(commands, c)
 		}
 	}
-	slices.SortFunc(commands, func(a, b JobCommand) int {
-		return strings.Compare(a.ClientID, b.ClientID)
-	})
+	sort.Slice(commands, func(i, j int) bool { return commands[i].ClientID < commands[j].ClientID })
 	return commands
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -105,7 +106,7 @@ func (s *Service) AspectSeries(tenant, asset, aspect string, from, to time.Time)
 		found[r.Variable] = append(found[r.Variable], r.Point)
 	}
 	for variable, points := range found {
-		slices.SortStableFunc(points, func(a, b Point) int { return a.Time.Compare(b.Time) })
+		sort.SliceStable(points, func(i, j int) bool { return points[i].Time.Before(points[j].Time) })
 		kept := points[:0]
 		for i, p := range points {
 			if i+1 == len(points) || !points[i+1].Time.Equal(p.Time) {

@@ -3,7 +3,7 @@ package mindsphere
 import (
 	"cmp"
 	"fmt"
-	"slices"
+	"sort"
 	"strings"
 
 	"github.com/fakecloud/fakecloud/internal/journal"
@@ -61,7 +61,9 @@ func (s *Service) enroll(tenant string) error {
 		return nil
 	}
 	cas := s.CAs(tenant)
-	slices.SortStableFunc(cas, func(a, b CA) int { return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID)) })
+	sort.SliceStable(cas, func(i, j int) bool {
+		return cmp.Or(cas[i].Created.Compare(cas[j].Created), cmp.Compare(cas[i].ID, cas[j].ID)) < 0
+	})
 	return s.enroller.Enroll(t, cas)
 }
 

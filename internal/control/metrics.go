@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"sort"
 	"sync"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -73,7 +74,9 @@ func (c *collector) write(w *bytes.Buffer) {
 }
 
 func sorted(m map[[2]string]uint64) [][2]string {
-	return slices.SortedFunc(maps.Keys(m), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
+	keys := slices.Collect(maps.Keys(m))
+	sort.Slice(keys, func(i, j int) bool { return slices.Compare(keys[i][:], keys[j][:]) < 0 })
+	return keys
 }
 
 // count adds what is new. The caller holds mu.

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -112,7 +113,7 @@ func (e *Edge) Files(device string) ([]EdgeFile, error) {
 		}
 		files = append(files, EdgeFile{Name: "private/" + name, Data: data, Secret: true})
 	}
-	slices.SortFunc(files, func(a, b EdgeFile) int { return strings.Compare(a.Name, b.Name) })
+	sort.Slice(files, func(i, j int) bool { return files[i].Name < files[j].Name })
 	return files, nil
 }
 

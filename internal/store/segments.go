@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -65,7 +66,7 @@ func openSegments(dir, name string, size int64, closing <-chan struct{}, log *sl
 			s.list = append(s.list, segment{first, filepath.Join(dir, e.Name())})
 		}
 	}
-	slices.SortFunc(s.list, func(a, b segment) int { return int(int64(a.first) - int64(b.first)) })
+	sort.Slice(s.list, func(i, j int) bool { return s.list[i].first < s.list[j].first })
 	return s, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 )
@@ -26,8 +27,9 @@ func Validate(w *World) error {
 	v.edges()
 	v.serve()
 	v.faults()
-	slices.SortStableFunc(v.problems, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	sort.SliceStable(v.problems, func(i, j int) bool {
+		a, b := &v.problems[i], &v.problems[j]
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column)) < 0
 	})
 	return v.problems.err()
 }

@@ -3,7 +3,7 @@ package mqtt
 import (
 	"maps"
 	"slices"
-	"strings"
+	"sort"
 
 	"github.com/fakecloud/fakecloud/internal/broker"
 )
@@ -46,6 +46,7 @@ func (d *device) save() {
 	if d.keep == "" {
 		return
 	}
-	list := slices.SortedFunc(maps.Values(d.subs), func(a, b broker.Subscription) int { return strings.Compare(a.Filter, b.Filter) })
+	list := slices.Collect(maps.Values(d.subs))
+	sort.Slice(list, func(i, j int) bool { return list[i].Filter < list[j].Filter })
 	d.head.sessions.Put(d.keep, kept{GenerationID: d.who.Identity.GenerationID, Subscriptions: list})
 }

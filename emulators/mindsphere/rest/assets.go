@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -141,7 +142,9 @@ func recordsOf(series map[string][]mindsphere.Point, selected string) []map[stri
 		}
 	}
 	records := make([]map[string]any, 0, len(byTime))
-	for _, at := range slices.SortedFunc(maps.Keys(byTime), time.Time.Compare) {
+	times := slices.Collect(maps.Keys(byTime))
+	sort.Slice(times, func(i, j int) bool { return times[i].Before(times[j]) })
+	for _, at := range times {
 		records = append(records, byTime[at])
 	}
 	return records
