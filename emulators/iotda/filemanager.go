@@ -17,7 +17,7 @@ func (c *Session) files(from source, d Device, e iotda.Event) *iotda.Event {
 	if method == "" {
 		if e.EventType != "upload_result_report" && e.EventType != "download_result_report" {
 			c.explain(from.name, &rule.Refusal{Rule: "DA-34/event", Seen: "service_id " + fileManager + ", event_type " + clip(e.EventType),
-				Expected: near(e.EventType, []string{"get_upload_url", "get_download_url", "upload_result_report", "download_result_report"})})
+				Expected: closest(e.EventType, []string{"get_upload_url", "get_download_url", "upload_result_report", "download_result_report"})})
 			return nil
 		}
 		c.tell(from, d, e)

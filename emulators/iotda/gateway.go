@@ -109,7 +109,7 @@ func (c *Session) children(from source, e iotda.Event) *iotda.Event {
 		return nil
 	}
 	c.explain(from.name, &rule.Refusal{Rule: "DA-34/event", Seen: "service_id " + clip(e.ServiceID) + ", event_type " + clip(e.EventType),
-		Expected: near(e.EventType, []string{"sub_device_sync_request", "add_sub_device_request", "delete_sub_device_request", "sub_device_update_status"})})
+		Expected: closest(e.EventType, []string{"sub_device_sync_request", "add_sub_device_request", "delete_sub_device_request", "sub_device_update_status"})})
 	return nil
 }
 

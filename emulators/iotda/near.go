@@ -4,49 +4,20 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/fakecloud/fakecloud/internal/near"
 	"github.com/fakecloud/fakecloud/internal/wire/iotda"
 )
-
-// maxCompared bounds how many names a refusal is compared with, so that a wrong client stays cheap.
-const maxCompared = 5000
 
 // nearest returns the name with the fewest edits to text, empty when none is close.
 func nearest(text string, names []string) string {
 	text = clip(text)
-	best, fewest := "", len(text)/3+2
-	for _, name := range names[:min(len(names), maxCompared)] {
-		if d := edits(strings.ToLower(text), strings.ToLower(name)); d < fewest {
-			best, fewest = name, d
-		}
-	}
-	return best
-}
-
-// edits is the Levenshtein distance in bytes.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return near.Name(text, names, len(text)/3+2)
 }
 
 func (s *Service) nearestDevice(instance, id string) string {
 	prefix := instance + keySeparator
 	keys := s.devices.Keys(prefix)
-	if len(keys) > maxCompared {
+	if len(keys) > near.Most {
 		return ""
 	}
 	for i := range keys {

@@ -196,7 +196,7 @@ func (c *Session) judge(topic string, p Product, i int, raw rawService) (iotda.S
 		property, known := service.property(name)
 		if !known {
 			c.explain(topic, &rule.Refusal{Rule: "DA-34/property", Detail: fmt.Sprintf("service %s has no property %q", id, clip(name)),
-				Seen: where, Expected: near(name, service.propertyNames())})
+				Seen: where, Expected: closest(name, service.propertyNames())})
 			continue
 		}
 		if r := property.check(where, value); r != nil {
@@ -216,11 +216,11 @@ func (p Product) nearService(id string) string {
 	if len(ids) == 0 {
 		return "a service of the product, which has none"
 	}
-	return near(id, ids)
+	return closest(id, ids)
 }
 
-// near names the closest legal name, or all.
-func near(name string, names []string) string {
+// closest names the closest legal name, or all.
+func closest(name string, names []string) string {
 	if best := nearest(name, names); best != "" {
 		return best
 	}

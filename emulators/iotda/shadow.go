@@ -150,7 +150,7 @@ func (s *Service) checkDesired(instance string, d Device, wanted []Desired) erro
 		for name, value := range w.Desired {
 			property, ok := service.property(name)
 			if !ok || strings.ContainsAny(name, ".$\x00") {
-				return invalid("service %s has no property %q; expected %s", w.ServiceID, clip(name), near(name, service.propertyNames()))
+				return invalid("service %s has no property %q; expected %s", w.ServiceID, clip(name), closest(name, service.propertyNames()))
 			}
 			if r := property.check(w.ServiceID+"."+name, value); r != nil {
 				return invalid("%s; expected %s", r.Detail, r.Expected)

@@ -4,17 +4,14 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/fakecloud/fakecloud/internal/near"
 	"github.com/fakecloud/fakecloud/internal/rule"
 	"github.com/fakecloud/fakecloud/internal/wire/azure"
 )
 
-// nearestMost bounds how many names are compared by distance, so that a refused client costs the same
-// however many devices there are.
-const nearestMost = 5000
-
 // nearest returns the known name that seen was probably meant to be, with what differs; empty when none
 // is close.
-func nearest(seen string, known []string) (near, why string) {
+func nearest(seen string, known []string) (name, why string) {
 	for _, k := range known {
 		if k != seen && strings.EqualFold(k, seen) {
 			return k, "which differs in case: ids are case-sensitive"
@@ -22,47 +19,19 @@ func nearest(seen string, known []string) (near, why string) {
 	}
 	trimmed := strings.TrimSpace(seen)
 	best := 3
-	for _, k := range known[:min(len(known), nearestMost)] {
+	for _, k := range known[:min(len(known), near.Most)] {
 		if k == trimmed && trimmed != seen {
 			return k, "which has no spaces around it"
 		}
 		limit := min(best, len(seen)/3+1)
-		if d := distance(seen, k, limit); d < limit {
-			near, best = k, d
+		if d := near.Edits(seen, k, limit); d < limit {
+			name, best = k, d
 		}
 	}
-	if near != "" {
+	if name != "" {
 		why = "which is close to it"
 	}
-	return near, why
-}
-
-// distance returns the edit distance of two texts, or limit when it is at least that.
-func distance(a, b string, limit int) int {
-	if len(a) > 256 || len(b) > 256 || len(a)-len(b) >= limit || len(b)-len(a) >= limit {
-		return limit
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal, least := row[0], i+1
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-			least = min(least, row[j+1])
-		}
-		if least >= limit {
-			return limit
-		}
-	}
-	return min(row[len(b)], limit)
+	return name, why
 }
 
 // deviceIDs returns the ids of a hub's devices, unordered but for hubs small enough to list.
@@ -72,13 +41,13 @@ func (s *Service) deviceIDs(hub string) []string {
 	for i := range keys {
 		keys[i] = keys[i][len(prefix):]
 	}
-	if len(keys) <= nearestMost {
+	if len(keys) <= near.Most {
 		sort.Strings(keys)
 	}
 	return keys
 }
 
-func (s *Service) nearestHost(seen string) (near, why string) {
+func (s *Service) nearestHost(seen string) (host, why string) {
 	var hosts []string
 	for _, h := range s.Hubs() {
 		hosts = append(hosts, h.Host)

@@ -3,12 +3,14 @@ package explain
 import (
 	"sort"
 	"strings"
+
+	"github.com/fakecloud/fakecloud/internal/near"
 )
 
 // Closest returns the up to three names that name was probably meant to be, best first: spelt the same
 // but for case and surrounding spaces, else within a third of its length in edits.
 func Closest(name string, known []string) []string {
-	const compared, longest = 5000, 256
+	const longest = 256
 	if name == "" || len(name) > longest {
 		return nil
 	}
@@ -20,12 +22,12 @@ func Closest(name string, known []string) []string {
 	limit := min(len(name)/3+1, 3)
 	plain := strings.ToLower(strings.TrimSpace(name))
 	seen := map[string]bool{}
-	for _, k := range known[:min(len(known), compared)] {
+	for _, k := range known[:min(len(known), near.Most)] {
 		if k == name || seen[k] || len(k) > longest {
 			continue
 		}
 		seen[k] = true
-		if d := edits(plain, strings.ToLower(k)); d <= limit {
+		if d := near.Edits(plain, strings.ToLower(k), limit+1); d <= limit {
 			found = append(found, candidate{k, d})
 		}
 	}
@@ -40,25 +42,4 @@ func Closest(name string, known []string) []string {
 		names = append(names, c.name)
 	}
 	return names
-}
-
-// edits is the number of single-byte insertions, deletions and replacements that make a into b.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/fakecloud/fakecloud/internal/near"
 )
 
 func lower(s string) string { return strings.ToLower(s) }
@@ -33,7 +35,7 @@ func nearest(name string, candidates []string) string {
 	}
 	best, least := "", 1+max(2, len(name)/3)
 	for _, c := range candidates {
-		d := distance(fold(name), fold(c))
+		d := near.Edits(fold(name), fold(c), least)
 		if d < least && d < max(len(name), len(c)) {
 			best, least = c, d
 		}
@@ -49,33 +51,6 @@ func fold(s string) string {
 		}
 		return unicode.ToLower(r)
 	}, s)
-}
-
-// distance counts the insertions, deletions, changes and swaps of neighbours between a and b.
-func distance(a, b string) int {
-	x, y := []rune(a), []rune(b)
-	rows := make([][]int, len(x)+1)
-	for i := range rows {
-		rows[i] = make([]int, len(y)+1)
-		rows[i][0] = i
-	}
-	for j := range rows[0] {
-		rows[0][j] = j
-	}
-	for i := 1; i <= len(x); i++ {
-		for j := 1; j <= len(y); j++ {
-			cost := 1
-			if x[i-1] == y[j-1] {
-				cost = 0
-			}
-			d := min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+cost)
-			if i > 1 && j > 1 && x[i-1] == y[j-2] && x[i-2] == y[j-1] {
-				d = min(d, rows[i-2][j-2]+1)
-			}
-			rows[i][j] = d
-		}
-	}
-	return rows[len(x)][len(y)]
 }
 
 // didYouMean ends a message about an unknown word: the nearest legal one, or all of them when they are few.

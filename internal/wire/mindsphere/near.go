@@ -1,6 +1,11 @@
 package mindsphere
 
-import "strings"
+import (
+	"math"
+	"strings"
+
+	"github.com/fakecloud/fakecloud/internal/near"
+)
 
 // NearTopic returns the legal outbound topic of an agent that is closest to what it published to.
 func NearTopic(topic, tenant, clientID string) string {
@@ -39,30 +44,9 @@ func nearest(topic string, known []Channel) Channel {
 
 // distance counts edits; a wrong topic of the right application is nearer than another application.
 func distance(tail string, c Channel) int {
-	d := edits(tail, c.String())
+	d := near.Edits(tail, c.String(), math.MaxInt)
 	if !strings.Contains(tail, c.App) {
 		d += 3
 	}
 	return d
-}
-
-// edits is the Levenshtein distance in bytes.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
