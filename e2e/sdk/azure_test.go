@@ -116,43 +116,47 @@ func TestAzureSDKsReachTheHubByGatewayHostName(t *testing.T) {
 // wrongKey is a key of nobody.
 var wrongKey = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("x"), 32))
 
-// Wrong credentials fail in the SDK's own words, and the journal names the rule.
+// Wrong credentials fail in the SDK's own words on every transport, and the journal names the rule.
 func TestAzureSDKsAreRefused(t *testing.T) {
 	cases := []struct {
 		name string
-		env  func(t *testing.T, cloud *fakecloud.Cloud) map[string]string
+		env  func(t *testing.T, cloud *fakecloud.Cloud, host string) map[string]string
 		rule rule.ID
 		fail map[string]string // the SDK's own error class
 	}{
-		{"dps wrong key", func(t *testing.T, cloud *fakecloud.Cloud) map[string]string {
-			return map[string]string{"PROVISIONING_HOST": globalDPS, "PROVISIONING_IDSCOPE": idScope,
+		{"dps wrong key", func(t *testing.T, cloud *fakecloud.Cloud, host string) map[string]string {
+			return map[string]string{"PROVISIONING_HOST": host, "PROVISIONING_IDSCOPE": idScope,
 				"PROVISIONING_REGISTRATION_ID": "sdk-bad", "DEVICE_KEY": wrongKey}
 		}, "DPS-15", map[string]string{"python": "ClientError", "node": "UnauthorizedError"}},
-		{"dps wrong cn", func(t *testing.T, cloud *fakecloud.Cloud) map[string]string {
-			return with(x509Device(t, cloud, "somebody-else"), map[string]string{"PROVISIONING_HOST": globalDPS,
+		{"dps wrong cn", func(t *testing.T, cloud *fakecloud.Cloud, host string) map[string]string {
+			return with(x509Device(t, cloud, "somebody-else"), map[string]string{"PROVISIONING_HOST": host,
 				"PROVISIONING_IDSCOPE": idScope, "PROVISIONING_REGISTRATION_ID": "sdk-bad"})
 		}, "DPS-21", map[string]string{"python": "ClientError", "node": "UnauthorizedError"}},
-		{"hub wrong key", func(t *testing.T, cloud *fakecloud.Cloud) map[string]string {
-			return map[string]string{"HUB_HOST": demoHub, "DEVICE_ID": "demo-sas", "DEVICE_KEY": wrongKey}
+		{"hub wrong key", func(t *testing.T, cloud *fakecloud.Cloud, host string) map[string]string {
+			return map[string]string{"HUB_HOST": host, "DEVICE_ID": "demo-sas", "DEVICE_KEY": wrongKey}
 		}, "HUB-5", map[string]string{"python": "CredentialError", "node": "UnauthorizedError"}},
-		{"hub unknown certificate", func(t *testing.T, cloud *fakecloud.Cloud) map[string]string {
-			return with(x509Device(t, cloud, "demo-sas"), map[string]string{"HUB_HOST": demoHub, "DEVICE_ID": "demo-sas"})
+		{"hub unknown certificate", func(t *testing.T, cloud *fakecloud.Cloud, host string) map[string]string {
+			return with(x509Device(t, cloud, "demo-sas"), map[string]string{"HUB_HOST": host, "DEVICE_ID": "demo-sas"})
 		}, "HUB-15", map[string]string{"python": "CredentialError", "node": "UnauthorizedError"}},
 	}
 	for _, p := range programs() {
-		for _, c := range cases {
-			t.Run(p.name+"/"+c.name, func(t *testing.T) {
-				cloud := real(t)
-				steps, code := p.run(t, with(trust(t, cloud), c.env(t, cloud)))
-				require.Equal(t, 3, code)
-				require.NotEmpty(t, steps)
-				last := steps[len(steps)-1]
-				require.Equal(t, "failed", last.Step)
-				require.Equal(t, c.fail[p.name], last.Error)
-				refused := cloud.Events(fakecloud.Filter{Kind: "refused", Rule: c.rule})
-				require.NotEmpty(t, refused, "the journal names %s", c.rule)
-				require.NotEmpty(t, refused[0].Fix)
-			})
+		for _, transport := range p.transports() {
+			for _, c := range cases {
+				t.Run(joined(p.name, transport, c.name), func(t *testing.T) {
+					cloud, host := beside(t)
+					env := with(trust(t, cloud), c.env(t, cloud, host))
+					env["TRANSPORT"] = transport
+					steps, code := p.run(t, env)
+					require.Equal(t, 3, code)
+					require.NotEmpty(t, steps)
+					last := steps[len(steps)-1]
+					require.Equal(t, "failed", last.Step)
+					require.Equal(t, c.fail[p.name], last.Error)
+					refused := cloud.Events(fakecloud.Filter{Kind: "refused", Rule: c.rule})
+					require.NotEmpty(t, refused, "the journal names %s", c.rule)
+					require.NotEmpty(t, refused[0].Fix)
+				})
+			}
 		}
 	}
 }

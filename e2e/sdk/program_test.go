@@ -8,10 +8,12 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,6 +46,14 @@ func programs() []program {
 		{"python", []string{python(), "python/device.py"}},
 		{"node", []string{"node", "node/device.js"}},
 	}
+}
+
+// transports are what the program's TRANSPORT may be.
+func (p program) transports() []string {
+	if p.name == "python" {
+		return []string{"mqtt", "ws"} // the SDK has no HTTPS
+	}
+	return []string{"mqtt", "ws", "http"}
 }
 
 // running is a device program at work.
@@ -157,6 +167,19 @@ func real(t *testing.T, options ...fakecloud.Option) *fakecloud.Cloud {
 	t.Helper()
 	ports := fakecloud.Ports{MQTTS: 8883, MQTT: fakecloud.Off, HTTPS: []int{443}, Edge: fakecloud.Off, Proxy: fakecloud.Off}
 	return fakecloud.Start(t, append([]fakecloud.Option{fakecloud.WithPorts(ports), fakecloud.WithBind("127.0.0.1")}, options...)...)
+}
+
+// alone counts the loopback addresses that beside has given away.
+var alone atomic.Uint32
+
+// beside starts fakecloud on the real ports of a loopback address of its own, which it returns, for a test
+// that runs beside others. What the vendors' names have to do with is tested by those that use real.
+func beside(t *testing.T, options ...fakecloud.Option) (cloud *fakecloud.Cloud, host string) {
+	t.Helper()
+	t.Parallel()
+	n := alone.Add(1)
+	host = netip.AddrFrom4([4]byte{127, 1, byte(n >> 8), byte(n)}).String()
+	return real(t, append(options, fakecloud.WithBind(host))...), host
 }
 
 func write(t *testing.T, name string, content []byte) string {

@@ -1,6 +1,8 @@
 // One device, or with MODULE_ID one module, on the Azure IoT SDK for Node: registers by DPS unless told a
 // hub, sends telemetry, uploads a file if UPLOAD names one, and with SESSION uses all that a hub offers until
-// it is told "bye" by a message or a method. TRANSPORT is mqtt, ws (MQTT over WebSocket) or http.
+// it is told "bye" by a message or a method. TRANSPORT is mqtt, ws (MQTT over WebSocket) or http. With LOAD it
+// sends that many messages and uses its twin meanwhile; the SDK does again by itself what may pass, but not
+// a twin's requests that are throttled, or lost with their connection.
 // Settings come from the environment, as `fakecloud env --for node` prints it or one by one; each step is printed as one JSON line. A refusal ends with exit
 // code 3 and the SDK's own error name. The CA is trusted by NODE_EXTRA_CA_CERTS.
 'use strict';
@@ -9,6 +11,7 @@ const fs = require('fs');
 const { Client, Message, ModuleClient } = require('azure-iot-device');
 const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
 const { Http } = require('azure-iot-device-http');
+const { ExponentialBackOffWithJitter } = require('azure-iot-common');
 const { ProvisioningDeviceClient } = require('azure-iot-provisioning-device');
 const { Mqtt: ProvisioningMqtt, MqttWs: ProvisioningMqttWs } = require('azure-iot-provisioning-device-mqtt');
 const { Http: ProvisioningHttp } = require('azure-iot-provisioning-device-http');
@@ -45,9 +48,41 @@ function telemetry(temperature) {
   return message;
 }
 
+// Asks until there is an answer: to a request that was lost with its connection the SDK waits forever.
+async function again(ask) {
+  for (;;) {
+    let late;
+    const silence = new Promise((_, reject) => { late = setTimeout(() => reject(new Error('no answer')), 2000); });
+    try {
+      return await Promise.race([ask(), silence]);
+    } catch (error) {
+      say('again', { error: error.name, text: error.message });
+    } finally {
+      clearTimeout(late);
+    }
+  }
+}
+
+const report = (twin, patch) => new Promise((resolve, reject) => {
+  twin.properties.reported.update(patch, (error) => (error ? reject(error) : resolve()));
+});
+
+// Sends messages one after the other, now and then with a round of the twin.
+async function load(client, twin, count) {
+  for (let i = 0; i < count; i += 1) {
+    await client.sendEvent(new Message(`m-${i}`));
+    if (i % 10 === 0) {
+      await again(() => report(twin, { round: i / 10 }));
+      await again(() => twin.get());
+      if (twin.properties.reported.round !== i / 10) throw new Error('the twin lacks what was reported');
+    }
+  }
+  say('acknowledged', { text: String(count) });
+}
+
 // Uses twins, methods and messages until it is told bye.
 async function session(client) {
-  let leave;
+  let leave, twin;
   const bye = new Promise((resolve) => { leave = resolve; });
   if (!env.MODULE_ID) {
     client.on('message', (message) => {
@@ -65,15 +100,15 @@ async function session(client) {
         response.send(207, { ok: true }, () => { if (name === 'bye') leave(); });
       });
     }
-    const twin = await client.getTwin();
+    const persist = env.LOAD ? again : (ask) => ask();
+    twin = await persist(() => client.getTwin());
     say('twin', { text: String(twin.properties.desired.$version) });
     twin.on('properties.desired', (patch) => say('desired', { text: String(patch.interval) }));
-    await new Promise((resolve, reject) => {
-      twin.properties.reported.update({ firmware: '1.2' }, (error) => (error ? reject(error) : resolve()));
-    });
+    await persist(() => report(twin, { firmware: '1.2' }));
     say('reported', {});
   }
   say('ready', {});
+  if (env.LOAD) await load(client, twin, Number(env.LOAD));
   await bye;
   await client.sendEvent(telemetry(32));
   say('done', {});
@@ -94,6 +129,11 @@ async function main() {
     if (env.TRANSPORT !== 'http') await set; // the HTTPS transport never says that it is done
   }
   if (env.TRANSPORT === 'http') client.setOptions({ http: { receivePolicy: { interval: 1 } } });
+  if (env.LOAD) { // ten seconds after each 429 are too long for a test
+    const policy = new ExponentialBackOffWithJitter();
+    policy.throttledParameters.cMin = 100;
+    client.setRetryPolicy(policy);
+  }
   await client.open();
   say('connected', { hub, device });
   await client.sendEvent(telemetry(31));

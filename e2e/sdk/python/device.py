@@ -1,6 +1,7 @@
 """One device, or with MODULE_ID one module, on the Azure IoT SDK for Python: registers by DPS unless told a
 hub, sends telemetry, uploads a file if UPLOAD names one, and with SESSION uses all that a hub offers until
-it is told "bye" by a message or a method. TRANSPORT=ws is MQTT over WebSocket.
+it is told "bye" by a message or a method. TRANSPORT=ws is MQTT over WebSocket. With LOAD it sends that many
+messages and uses its twin meanwhile, each again as long as the SDK reports a failure.
 
 Settings come from the environment, as `fakecloud env --for python` prints it or one by one; each step is printed as one JSON line. A refusal ends with exit
 code 3 and the SDK's own error class.
@@ -13,6 +14,8 @@ import threading
 
 from azure.iot.device import (
     IoTHubDeviceClient, IoTHubModuleClient, Message, MethodResponse, ProvisioningDeviceClient, X509)
+from azure.iot.device.exceptions import (
+    ClientError, CredentialError, OperationCancelled, OperationTimeout, ServiceError)
 
 env = os.environ.get
 
@@ -93,6 +96,44 @@ def telemetry(temperature):
     return message
 
 
+def again(do, *arguments):
+    """Does what an application has to when the SDK reports a failure that may pass: the same again."""
+    while True:
+        try:
+            return do(*arguments)
+        except CredentialError:
+            raise
+        except (ClientError, OperationCancelled, OperationTimeout, ServiceError) as error:
+            say("again", error=type(error).__name__)
+
+
+def supervise(hub, device):
+    """Begins the program anew from where it was when a thread of the SDK ends by an error.
+
+    Paho 1.6 does not expect SSLEOFError, which a write to a connection brings that the server has just closed:
+    its network thread ends, and the SDK waits for it forever.
+    """
+    def restart(failure):
+        say("restart", error=failure.exc_type.__name__)
+        os.environ.update(HUB_HOST=hub, DEVICE_ID=device, PROVISIONING_HOST="")
+        os.execv(sys.executable, [sys.executable, *sys.argv])
+
+    threading.excepthook = restart
+
+
+def load(client, count):
+    """Sends messages one after the other, now and then with a round of the twin."""
+    for i in range(int(env("LOAD_DONE", "0")), count):
+        os.environ["LOAD_DONE"] = str(i)
+        again(client.send_message, Message(f"m-{i}"))
+        if i % 10 == 0:
+            again(client.patch_twin_reported_properties, {"round": i // 10})
+            if again(client.get_twin)["reported"]["round"] != i // 10:
+                raise ValueError("the twin lacks what was reported")
+    os.environ["LOAD_DONE"] = str(count)
+    say("acknowledged", text=str(count))
+
+
 def session(client):
     """Uses twins, methods and messages until it is told bye."""
     bye = threading.Event()
@@ -105,7 +146,7 @@ def session(client):
 
     def on_method(request):
         say("method", text=f"{request.name} {json.dumps(request.payload)}")
-        client.send_method_response(MethodResponse.create_from_method_request(request, 207, {"ok": True}))
+        again(client.send_method_response, MethodResponse.create_from_method_request(request, 207, {"ok": True}))
         if request.name == "bye":
             bye.set()
 
@@ -113,12 +154,16 @@ def session(client):
     client.on_method_request_received = on_method
     client.on_twin_desired_properties_patch_received = lambda patch: say("desired", text=str(patch.get("interval")))
     client.on_connection_state_change = lambda: say("reconnected" if client.connected else "lost")
-    say("twin", text=str(client.get_twin()["desired"]["$version"]))
-    client.patch_twin_reported_properties({"firmware": "1.2"})
+    say("twin", text=str(again(client.get_twin)["desired"]["$version"]))
+    again(client.patch_twin_reported_properties, {"firmware": "1.2"})
     say("reported")
     say("ready")
-    bye.wait()
-    client.send_message(telemetry(32))
+    if env("LOAD"):
+        load(client, int(env("LOAD")))
+    if not env("BYE"):
+        bye.wait()
+    os.environ["BYE"] = "1"
+    again(client.send_message, telemetry(32))
     client.on_connection_state_change = None
     say("done")
 
@@ -132,9 +177,13 @@ def main():
     if env("PROVISIONING_HOST") and not env("CONNECTION_STRING"):
         hub, device = register(ca)
     client = hub_client(ca, hub, device)
-    client.connect()
+    persist = lambda do, *arguments: do(*arguments)
+    if env("LOAD"):
+        supervise(hub, device)
+        persist = again
+    persist(client.connect)
     say("connected", hub=hub, device=device)
-    client.send_message(telemetry(31))
+    persist(client.send_message, telemetry(31))
     say("sent")
     if env("UPLOAD"):
         upload(client)

@@ -1,0 +1,73 @@
+//go:build vendor
+
+package sdk
+
+import (
+	"context"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fakecloud/fakecloud"
+	"github.com/fakecloud/fakecloud/e2e/hostile"
+)
+
+// How much a device of TestHostileProfile does.
+const (
+	loadMessages = 200
+	loadRounds   = 15
+)
+
+// Under the hostile profile each SDK is provisioned, and every message that it reported as sent is there; its
+// twin says what was reported last, every method is answered once it is called again, and every message to
+// the device comes.
+func TestHostileProfile(t *testing.T) {
+	for _, p := range programs() {
+		for _, transport := range []string{"mqtt", "ws"} {
+			t.Run(joined(p.name, transport), func(t *testing.T) {
+				cloud, host := beside(t, fakecloud.WithProfile("hostile"), fakecloud.WithSeed(11))
+				id := "brave-" + p.name + "-" + transport
+				r := p.start(t, with(trust(t, cloud), map[string]string{
+					"PROVISIONING_HOST": host, "PROVISIONING_IDSCOPE": idScope, "PROVISIONING_REGISTRATION_ID": id,
+					"DEVICE_KEY": deviceKey(t, id), "TRANSPORT": transport, "SESSION": "1", "LOAD": strconv.Itoa(loadMessages),
+				}))
+				survive(t, cloud, r, id)
+			})
+		}
+	}
+}
+
+func survive(t *testing.T, cloud *fakecloud.Cloud, r *running, id string) {
+	t.Helper()
+	r.await("acknowledged")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for i := range loadRounds {
+		answer, err := hostile.Call(ctx, cloud, demoHub, id, "reboot", []byte(`{"delay":5}`))
+		require.NoError(t, err)
+		require.Equal(t, 207, answer.Status)
+		body := "c-" + strconv.Itoa(i)
+		require.NoError(t, cloud.SendC2D(demoHub, id, c2d(body)))
+		r.await("message", body+" a b&c=d/e")
+	}
+	require.NoError(t, cloud.SendC2D(demoHub, id, c2d("bye")))
+	r.await("done")
+	_, code := r.rest()
+	require.Zero(t, code)
+
+	taken := hostile.Taken(cloud, demoHub, id)
+	for i := range loadMessages {
+		require.NotZero(t, taken["m-"+strconv.Itoa(i)], "message %d was acknowledged", i)
+	}
+	require.NotZero(t, taken[`{"temperature":31}`]+taken[`{"temperature": 31}`])
+	require.NotZero(t, taken[`{"temperature":32}`]+taken[`{"temperature": 32}`])
+	twin, err := cloud.Twin(demoHub, id)
+	require.NoError(t, err)
+	require.Contains(t, string(twin), `"round":`+strconv.Itoa((loadMessages-1)/10))
+	fired := hostile.Fired(cloud)
+	t.Logf("what broke: %v", fired)
+	for _, id := range []string{"connect-close", "publish-close", "publish-duplicate", "puback-close", "twin-get-throttle", "twin-patch-throttle"} {
+		require.NotZero(t, fired["hostile-"+id], id)
+	}
+}
