@@ -48,13 +48,21 @@ func (s *Service) PutDevice(hub string, d Device) (Device, error) {
 	return stored, nil
 }
 
-// CreateDevice is PutDevice for an id that must be new, else ErrExists.
+// CreateDevice is PutDevice for an id that must be new, else ErrExists, and for scopes that must be those of
+// edge devices, else ErrNoEdge.
 func (s *Service) CreateDevice(hub string, d Device) (Device, error) {
+	return s.createDevice(hub, d, nil)
+}
+
+func (s *Service) createDevice(hub string, d Device, coming map[string]bool) (Device, error) {
 	h, err := s.GetHub(hub)
 	if err != nil {
 		return Device{}, err
 	}
 	if err := d.complete(); err != nil {
+		return Device{}, err
+	}
+	if err := s.checkScopes(h.Host, d, coming); err != nil {
 		return Device{}, err
 	}
 	d = s.fresh(d)
@@ -72,13 +80,20 @@ func (s *Service) startTwin(hub string, d Device) {
 }
 
 // UpdateDevice replaces the settings of an existing device. match is an ETag that must still hold;
-// empty or * takes any.
+// empty or * takes any. Scopes that the device did not have must be those of edge devices, else ErrNoEdge.
 func (s *Service) UpdateDevice(hub string, d Device, match string) (Device, error) {
+	return s.updateDevice(hub, d, match, nil)
+}
+
+func (s *Service) updateDevice(hub string, d Device, match string, coming map[string]bool) (Device, error) {
 	h, err := s.GetHub(hub)
 	if err != nil {
 		return Device{}, err
 	}
 	if err := d.complete(); err != nil {
+		return Device{}, err
+	}
+	if err := s.checkScopes(h.Host, d, coming); err != nil {
 		return Device{}, err
 	}
 	stored, err := s.devices.Update(key(h.Host, d.DeviceID), func(old Device) (Device, error) {

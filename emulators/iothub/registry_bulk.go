@@ -49,7 +49,12 @@ func (s *Service) Bulk(hub string, items []BulkItem) ([]BulkError, error) {
 		return nil, err
 	}
 	var failed []BulkError
-	seen := map[string]bool{}
+	seen, coming := map[string]bool{}, map[string]bool{}
+	for _, item := range items {
+		if item.Device.Capabilities.IoTEdge && item.Device.DeviceScope != "" {
+			coming[item.Device.DeviceScope] = true // an export lists children before their parents too
+		}
+	}
 	for i := range items {
 		item := &items[i]
 		device, module := item.ids()
@@ -61,7 +66,7 @@ func (s *Service) Bulk(hub string, items []BulkItem) ([]BulkError, error) {
 		} else {
 			seen[n] = true
 		}
-		registered, err := s.bulkOne(h.Host, item)
+		registered, err := s.bulkOne(h.Host, item, coming)
 		if err == nil {
 			continue
 		}
@@ -89,7 +94,7 @@ func bulkCode(err error, module string) int {
 }
 
 // bulkOne changes one identity. registered tells that an error is of its twin only.
-func (s *Service) bulkOne(hub string, item *BulkItem) (registered bool, err error) {
+func (s *Service) bulkOne(hub string, item *BulkItem, coming map[string]bool) (registered bool, err error) {
 	at := slices.IndexFunc(BulkModes, func(m string) bool { return strings.EqualFold(m, item.Mode) })
 	if at < 0 {
 		return false, fmt.Errorf("%w: importMode %s; known are %s", ErrInvalid, quote(item.Mode), strings.Join(BulkModes, ", "))
@@ -118,7 +123,7 @@ func (s *Service) bulkOne(hub string, item *BulkItem) (registered bool, err erro
 			mode = "create"
 		}
 	}
-	if err := s.bulkPut(hub, item, mode == "create", match); err != nil {
+	if err := s.bulkPut(hub, item, mode == "create", match, coming); err != nil {
 		return false, err
 	}
 	if item.Tags == nil && item.Desired == nil {
@@ -128,7 +133,7 @@ func (s *Service) bulkOne(hub string, item *BulkItem) (registered bool, err erro
 	return true, err
 }
 
-func (s *Service) bulkPut(hub string, item *BulkItem, fresh bool, match string) error {
+func (s *Service) bulkPut(hub string, item *BulkItem, fresh bool, match string, coming map[string]bool) error {
 	var err error
 	switch {
 	case item.Module != nil && fresh:
@@ -136,9 +141,9 @@ func (s *Service) bulkPut(hub string, item *BulkItem, fresh bool, match string) 
 	case item.Module != nil:
 		_, err = s.UpdateModule(hub, *item.Module, match)
 	case fresh:
-		_, err = s.CreateDevice(hub, item.Device)
+		_, err = s.createDevice(hub, item.Device, coming)
 	default:
-		_, err = s.UpdateDevice(hub, item.Device, match)
+		_, err = s.updateDevice(hub, item.Device, match, coming)
 	}
 	return err
 }

@@ -28,6 +28,44 @@ func (s *Service) scoped(old, d Device) Device {
 	return d
 }
 
+// checkScopes refuses a parent that is no edge device: Microsoft's own test of the registry wants it for a
+// deviceScope that nobody has (azure-iot-sdk-node, e2etests/test/registry.js). What the device has already
+// may stay when its parent has gone. coming are the scopes of edge devices of the same request.
+func (s *Service) checkScopes(hub string, d Device, coming map[string]bool) error {
+	if len(d.ParentScopes) > 1 {
+		return fmt.Errorf("%w: %d parentScopes, a device has one parent at most", ErrInvalid, len(d.ParentScopes))
+	}
+	old, _ := s.devices.Get(key(hub, d.DeviceID))
+	check := func(field, scope string) error {
+		if scope == "" || coming[scope] || scope == old.DeviceScope || slices.Contains(old.ParentScopes, scope) {
+			return nil
+		}
+		if s.edgeOf(hub, scope) == "" {
+			return fmt.Errorf("%w: %s %s: %w", ErrInvalid, field, quote(scope), ErrNoEdge)
+		}
+		return nil
+	}
+	for _, scope := range d.ParentScopes {
+		if err := check("parentScopes", scope); err != nil {
+			return err
+		}
+	}
+	if d.Capabilities.IoTEdge { // its deviceScope is its own
+		return nil
+	}
+	return check("deviceScope", d.DeviceScope)
+}
+
+// edgeOf returns the edge device that a scope is of, empty for none.
+func (s *Service) edgeOf(hub, scope string) string {
+	for _, d := range s.devices.List(hub + keySeparator) {
+		if d.Capabilities.IoTEdge && d.DeviceScope == scope {
+			return d.DeviceID
+		}
+	}
+	return ""
+}
+
 // systemModules are those that the registry makes for every edge device.
 var systemModules = []string{"$edgeAgent", "$edgeHub"}
 
@@ -90,10 +128,5 @@ func (s *Service) Parent(hub string, d Device) string {
 	if len(d.ParentScopes) == 0 {
 		return ""
 	}
-	for _, p := range s.devices.List(hub + keySeparator) {
-		if p.Capabilities.IoTEdge && p.DeviceScope == d.ParentScopes[0] {
-			return p.DeviceID
-		}
-	}
-	return ""
+	return s.edgeOf(hub, d.ParentScopes[0])
 }

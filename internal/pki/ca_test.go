@@ -120,13 +120,14 @@ func TestParseCertificates(t *testing.T) {
 	certs, err := ParseCertificates(append([]byte("Bag Attributes\n"), demo...))
 	require.NoError(t, err)
 	require.Len(t, certs, 1)
-	for name, data := range map[string][]byte{"DER": certs[0].Raw, "base64": []byte(" " + b64(certs[0].Raw) + "\n")} {
+	for name, data := range map[string][]byte{"DER": certs[0].Raw, "base64": []byte(" " + b64(certs[0].Raw) + "\n"),
+		"PEM in base64": []byte(b64(demo))} { // the last as azure-iot-sdk-node, provisioning/e2e, enrolls a group
 		again, err := ParseCertificates(data)
 		require.NoError(t, err, name)
 		require.True(t, again[0].Equal(certs[0]), name)
 	}
 	for name, data := range map[string][]byte{
-		"nothing": nil, "huge": make([]byte, maxPEM+1), "cut off": demo[:200], "rubbish inside": []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+		"nothing": nil, "huge": make([]byte, maxPEM+1), "cut off": demo[:200], "cut off in base64": []byte(b64(demo[:200])), "rubbish inside": []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
 	} {
 		_, err := ParseCertificates(data)
 		require.Error(t, err, name)

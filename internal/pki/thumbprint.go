@@ -23,15 +23,21 @@ func Thumbprints(c *x509.Certificate) (sha1Hex, sha256Hex string) {
 const maxPEM = 1 << 20
 
 // ParseCertificates reads certificates from PEM (any number, private keys and text between them are
-// skipped), from DER, or from DER in base64, as the vendors' APIs take them. At least one must be there;
+// skipped), from DER, or from either in base64, as the vendors' APIs take them. At least one must be there;
 // at most 1 MiB is read.
 func ParseCertificates(data []byte) ([]*x509.Certificate, error) {
 	if len(data) > maxPEM {
 		return nil, fmt.Errorf("certificate data of %d bytes, at most %d are read", len(data), maxPEM)
 	}
-	if !bytes.Contains(data, []byte("-----BEGIN")) {
+	if !isPEM(data) {
 		return parseDER(data)
 	}
+	return parsePEM(data)
+}
+
+func isPEM(data []byte) bool { return bytes.Contains(data, []byte("-----BEGIN")) }
+
+func parsePEM(data []byte) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate
 	var other []string
 	for rest := data; ; {
@@ -63,6 +69,9 @@ func parseDER(data []byte) ([]*x509.Certificate, error) {
 	der := data
 	text := strings.Join(strings.Fields(string(data)), "")
 	if raw, err := base64.StdEncoding.DecodeString(text); err == nil && len(raw) > 0 {
+		if isPEM(raw) { // what azure-iot-sdk-node's own test enrolls
+			return parsePEM(raw)
+		}
 		der = raw
 	}
 	c, err := x509.ParseCertificate(der)

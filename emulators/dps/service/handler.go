@@ -151,7 +151,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.Code = journal.Code(a.status)
 	h.dps.Journal.Append(e)
 	for k, v := range a.header {
-		w.Header().Set(k, v)
+		w.Header()[k] = []string{v} // as spelled: azure-iot-sdk-c looks fields up in the spelling of the service
 	}
 	var body []byte
 	if a.body != nil {

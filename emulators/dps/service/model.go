@@ -115,8 +115,8 @@ func (a attestation) attested(old dps.Attestation) (dps.Attestation, error) {
 		}
 		return dps.Attestation{TPM: a.TPM}, nil
 	case "x509":
-	default:
-		return dps.Attestation{}, fmt.Errorf("attestation.type: %q is not x509, symmetricKey or tpm; others are not emulated", show(a.Type))
+	default: // "none" is in the API's list, but of no valid use (azure-iot-sdk-java, AttestationMechanismType.java)
+		return dps.Attestation{}, fmt.Errorf("attestation.type: %q is not x509, symmetricKey or tpm", show(a.Type))
 	}
 	out := &dps.X509{}
 	had := old.X509

@@ -202,7 +202,7 @@ func TestBadRequests(t *testing.T) {
 		b.fails(400000, "DPS-40/body", "PUT", "/enrollments/x", body)
 	}
 	b.fails(413000, "DPS-40/body", "PUT", "/enrollments/x", `{"etag":"`+strings.Repeat("x", 600<<10)+`"}`)
-	for _, body := range []string{"{}", `{"attestation":{"type":"tpm"}}`, `{"attestation":{"type":"x509"}}`, strings.Replace(keyed, "dev-1", "other", 1),
+	for _, body := range []string{"{}", `{"attestation":{"type":"tpm"}}`, `{"attestation":{"type":"none"}}`, `{"attestation":{"type":"x509"}}`, strings.Replace(keyed, "dev-1", "other", 1),
 		`{"attestation":{"type":"symmetricKey"},"allocationPolicy":"custom"}`, `{"attestation":{"type":"symmetricKey"},"provisioningStatus":"maybe"}`} {
 		b.fails(400000, "DPS-40/invalid", "PUT", "/enrollments/x", body)
 	}
@@ -241,6 +241,11 @@ func TestQuery(t *testing.T) {
 		b.fails(400000, "DPS-42/page", "POST", "/"+path+"/query", all, "x-ms-max-item-count", "many")
 		b.fails(400000, "DPS-42/page", "POST", "/"+path+"/query", all, "x-ms-continuation", "?")
 	}
+	w := httptest.NewRecorder()
+	r := httptest.NewRequestWithContext(t.Context(), "POST", "/enrollments/query?api-version=2021-10-01", strings.NewReader(all))
+	r.Header.Set("Authorization", b.token)
+	b.server.Config.Handler.ServeHTTP(w, r)
+	require.Equal(t, []string{"Enrollment"}, w.Header()["x-ms-item-type"], "azure-iot-sdk-c looks for this spelling only")
 	_, text := b.do("POST", "/registrations/a/query", "")
 	require.Equal(t, "[]", text)
 	rule.Proves(t, "DPS-42")

@@ -21,7 +21,7 @@ func (c *call) receive() *rule.Refusal {
 		return nil
 	}
 	h := c.w.Header()
-	h.Set("ETag", `"`+m.Lock+`"`)
+	h["ETag"] = []string{`"` + m.Lock + `"`} // azure-iot-sdk-c looks it up in this spelling only
 	to := m.To
 	if to == "" {
 		to = "/devices/" + c.id.DeviceID + "/messages/deviceBound"

@@ -3,6 +3,7 @@ package rest
 import (
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -76,6 +77,21 @@ func (r *rig) receive(body string) (lock string) {
 	etag := a.Header.Get("ETag")
 	require.Regexp(r.t, `^"[0-9a-f-]{36}"$`, etag)
 	return strings.Trim(etag, `"`)
+}
+
+// azure-iot-sdk-c finds the lock under ETag only, in this spelling (iothubtransporthttp.c, DoMessages).
+func TestReceiveSpellsETag(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.send("m")
+	conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = io.WriteString(conn, "GET "+bound+"?api-version=2016-11-14 HTTP/1.1\r\nHost: contoso.azure-devices.net\r\nAuthorization: "+tokenV1+"\r\nConnection: close\r\n\r\n")
+	require.NoError(t, err)
+	answer, err := io.ReadAll(conn)
+	require.NoError(t, err)
+	require.Regexp(t, `\r\nETag: "[0-9a-f-]{36}"\r\n`, string(answer))
 }
 
 func (r *rig) empty() {

@@ -105,3 +105,17 @@ func TestBulkTooMany(t *testing.T) {
 	b.do("POST", "/devices", `{"id":"x"}`).fails(400, "ArgumentInvalid")
 	b.do("POST", "/devices", "["+strings.Repeat("null,", 5)+"{}]").ok(400)
 }
+
+// A list may have a child before its parent, as an export has.
+func TestBulkScopes(t *testing.T) {
+	t.Parallel()
+	b := newBackend(t)
+	const scope = "ms-azure-iot-edge://z-600000000000000000"
+	b.do("POST", "/devices", `[{"id":"a","importMode":"create","deviceScope":"`+scope+`"},
+		{"id":"z","importMode":"create","capabilities":{"iotEdge":true},"deviceScope":"`+scope+`"}]`).ok(200)
+	require.Equal(t, []any{scope}, b.do("GET", "/devices/a", "").ok(200)["parentScopes"])
+	got := b.do("POST", "/devices", `[{"id":"b","importMode":"create","deviceScope":"ms-azure-iot-edge://z-1"}]`)
+	require.Equal(t, 400, got.status)
+	require.Contains(t, string(got.body), "no IoT Edge device")
+	b.do("GET", "/devices/b", "").fails(404, "DeviceNotFound")
+}

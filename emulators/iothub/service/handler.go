@@ -293,10 +293,10 @@ func (c *call) write(a answer) {
 	c.Handler.hub.Journal().Append(e)
 	header := c.w.Header()
 	for k, v := range a.header {
-		header.Set(k, v)
+		header[k] = []string{v} // as spelled: azure-iot-sdk-c looks fields up in the spelling of the hub
 	}
 	if a.etag != "" {
-		header.Set("ETag", strconv.Quote(a.etag))
+		header["ETag"] = []string{strconv.Quote(a.etag)}
 	}
 	var body []byte
 	if a.body != nil {

@@ -85,7 +85,9 @@ type reply struct {
 	t      testing.TB
 	status int
 	header http.Header
-	body   []byte
+	// spelled has the names of the fields as they go out.
+	spelled http.Header
+	body    []byte
 }
 
 // do sends a request; headers come as name, value.
@@ -113,7 +115,11 @@ func (b *backend) raw(method, path, body string, headers ...string) reply {
 	got := w.Result()
 	text, err := io.ReadAll(got.Body)
 	require.NoError(b.t, err)
-	return reply{b.t, got.StatusCode, got.Header, text}
+	header := http.Header{}
+	for name, values := range got.Header {
+		header[http.CanonicalHeaderKey(name)] = values // as a client of Go sees them
+	}
+	return reply{t: b.t, status: got.StatusCode, header: header, spelled: got.Header, body: text}
 }
 
 // ok wants a status and returns the JSON of the body.

@@ -141,6 +141,33 @@ func TestAuthenticationTypes(t *testing.T) {
 	b.noSecrets()
 }
 
+// SVC-5 of scopes: the steps of azure-iot-sdk-node, e2etests/test/registry.js, "Can create an edge and device
+// scope relationship", and what else names no parent.
+func TestScopes(t *testing.T) {
+	t.Parallel()
+	b := newBackend(t)
+	edge := b.do("PUT", "/devices/gw", `{"deviceId":"gw","capabilities":{"iotEdge":true}}`).ok(200)["deviceScope"].(string)
+	require.Regexp(t, `^ms-azure-iot-edge://gw-\d{18,19}$`, edge)
+	leaf := b.do("PUT", "/devices/leaf", `{"deviceId":"leaf","deviceScope":"`+edge+`"}`).ok(200)
+	require.Equal(t, []any{edge, []any{edge}}, []any{leaf["deviceScope"], leaf["parentScopes"]})
+	for _, in := range []string{
+		`{"deviceId":"leaf","deviceScope":"5f1a6c1e-6d8e-4f5b-9a41-0a6a58a1c9f0"}`,
+		`{"deviceId":"leaf","parentScopes":["ms-azure-iot-edge://gw-1"]}`,
+		`{"deviceId":"leaf","deviceScope":"ms-azure-iot-edge://leaf-100000000000000000"}`,
+		`{"deviceId":"leaf","parentScopes":["` + edge + `","` + edge + `"]}`,
+	} {
+		b.do("PUT", "/devices/leaf", in, "If-Match", "*").fails(400, "ArgumentInvalid")
+		b.refused("SVC-5/invalid")
+		b.do("PUT", "/devices/new", strings.ReplaceAll(in, `"leaf"`, `"new"`)).fails(400, "ArgumentInvalid")
+	}
+	require.Equal(t, edge, b.do("GET", "/devices/leaf", "").ok(200)["deviceScope"])
+	b.do("PUT", "/devices/inner", `{"deviceId":"inner","capabilities":{"iotEdge":true},"parentScopes":["`+edge+`"]}`).ok(200)
+	b.do("DELETE", "/devices/gw", "", "If-Match", "*").ok(204)
+	leaf = b.do("PUT", "/devices/leaf", `{"deviceId":"leaf","status":"disabled","deviceScope":"`+edge+`"}`, "If-Match", "*").ok(200)
+	require.Equal(t, edge, leaf["deviceScope"], "what a device has stays, though the parent has gone")
+	require.NotContains(t, b.do("PUT", "/devices/leaf", `{"deviceId":"leaf"}`, "If-Match", "*").ok(200), "deviceScope")
+}
+
 func TestDisableConnectedDevice(t *testing.T) {
 	t.Parallel()
 	b := newBackend(t)

@@ -42,7 +42,7 @@ var identityRules = []rule.Rule{
 	}},
 	{ID: "SVC-5", Title: "authentication comes back as stored; what does not fit its type answers 400", Source: srcREST + "; " + srcIDs, Grade: rule.Assumed,
 		Assumption: "ArgumentInvalid for identities that break a rule, with the reason in the message", Causes: []rule.Cause{
-			{ID: "invalid", Why: "id, status, keys or thumbprints break the registry's rules", Fix: "sas takes base64 keys of 16 to 64 bytes, selfSigned takes thumbprints of 40 or 64 hex digits, certificateAuthority and none take neither; status is enabled or disabled"},
+			{ID: "invalid", Why: "id, status, keys, thumbprints or scopes break the registry's rules", Fix: "sas takes base64 keys of 16 to 64 bytes, selfSigned takes thumbprints of 40 or 64 hex digits, certificateAuthority and none take neither; status is enabled or disabled; deviceScope and parentScopes are the deviceScope of one IoT Edge device"},
 		}},
 	{ID: "SVC-6", Title: "disabling a connected device ends its connection and refuses the next", Source: srcIDs, Grade: rule.Assumed,
 		Assumption: "the connection ends at once; the hub takes a moment"},
