@@ -65,7 +65,7 @@ func TestIoTDAFiles(t *testing.T) {
 	up := node1Sys + "events/up"
 	puback(t, c, up, event("$file_manager", "get_upload_url", `{"file_name":"log.txt","file_attributes":{"hash_code":"58059181f378062f9b446e884362a526","size":5}}`), 1)
 	grant := paras(t, receive(t, c), "$file_manager", "get_upload_url_response")
-	require.Equal(t, "demo_node1/log.txt", grant["object_name"])
+	require.Equal(t, "log.txt", grant["object_name"])
 	require.EqualValues(t, 3600, grant["expire"])
 	require.Equal(t, map[string]any{"hash_code": "58059181f378062f9b446e884362a526", "size": float64(5)}, grant["file_attributes"])
 	require.Equal(t, http.StatusOK, fetch(t, cloud, "PUT", grant["url"], "hello").StatusCode)

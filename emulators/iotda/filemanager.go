@@ -11,7 +11,8 @@ import (
 // The service of file uploads and downloads (section $file_manager of the events page).
 const fileManager = "$file_manager"
 
-// files answers a device that asks for the address of a file, to upload it or to download it.
+// files answers a device that asks for the address of a file, to upload it or to download it. object_name is its
+// file_name again (iot_06_v5_3034): Huawei's SDKs for Python and Go find their file by it.
 func (c *Session) files(from source, d Device, e iotda.Event) *iotda.Event {
 	method := map[string]string{"get_upload_url": "PUT", "get_download_url": "GET"}[e.EventType]
 	if method == "" {
@@ -35,7 +36,7 @@ func (c *Session) files(from source, d Device, e iotda.Event) *iotda.Event {
 		return nil
 	}
 	name := d.DeviceID + "/" + ask.FileName
-	paras := map[string]any{"url": c.objectURL(method, DeviceBucket, name), "bucket_name": DeviceBucket, "object_name": name, "expire": int(urlLife.Seconds())}
+	paras := map[string]any{"url": c.objectURL(method, DeviceBucket, name), "bucket_name": DeviceBucket, "object_name": ask.FileName, "expire": int(urlLife.Seconds())}
 	if len(ask.Attributes) > 0 {
 		paras["file_attributes"] = ask.Attributes
 	}

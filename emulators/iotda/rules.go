@@ -23,6 +23,7 @@ const (
 	srcX509 = "IoTDA best practices, connecting an X.509 device with MQTT.fx"
 	srcV3   = "huaweicloud-sdk-go-v3 v0.1.207, services/iotda/v5"
 	srcJava = "huaweicloud-iot-device-sdk-java 1.2.1"
+	srcSDKs = srcJava + ", -python 1.2.0, -go v1.0.1, -c of August 2025, -csharp 1.3.4, -ts 0.0.1; ctlove0523/huaweicloud-iot-device-sdk-go v2.0.0"
 	srcEVT  = "IoTDA API reference, events (iot_06_v5_3022 and following)"
 )
 

@@ -109,6 +109,8 @@ var deviceRules = []rule.Rule{
 		{ID: "child", Why: "the status of one device cannot be set; the answer's failed_devices names it", Fix: "name children of this gateway, with ONLINE or OFFLINE"},
 	}},
 	{ID: "DA-51", Title: "a shadow request without service_id lists every service", Source: srcTOP, Grade: rule.Documented},
+	{ID: "DA-60", Title: "Huawei's device SDKs for Java, Python, Go, C and TypeScript, and ctlove0523's for Go, connect, report and answer commands unmodified", Source: srcSDKs, Grade: rule.Documented,
+		Assumption: "the Java one runs in the vendor tests, the others by hand (docs/fidelity.md) and here by the packets that they send; the one for C# was not run, its packets are read from its source; the one for TypeScript reports messages only and takes no commands"},
 }
 
 var apiRules = []rule.Rule{
