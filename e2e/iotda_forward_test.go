@@ -106,3 +106,26 @@ func TestIoTDAForwardsToNobodyElse(t *testing.T) {
 	require.Equal(t, node1, events[0].Device)
 	wantAlive(t, c)
 }
+
+// A rule for a resource or an event that no notification has is refused; its nearest kin is named.
+func TestIoTDARefusesUnknownSubjects(t *testing.T) {
+	t.Parallel()
+	cloud := fakecloud.Start(t)
+	for subject, near := range map[string]string{
+		`{"resource":"device.propertie","event":"report"}`: "resource device.property, event report",
+		`{"resource":"device","event":"updated"}`:          "resource device, event update",
+		`{"resource":"device.status","event":"report"}`:    "resource device.status, event one of update",
+		`{"resource":"weather","event":"report"}`:          "resource one of batchtask, device, ",
+		`{}`:                                               "resource one of batchtask, device, ",
+	} {
+		answer := iotdaSays(t, cloud, "POST", "/routing-rule/rules", `{"rule_name":"to-app","subject":`+subject+`}`)
+		require.Equal(t, http.StatusBadRequest, answer.StatusCode, subject)
+		require.Contains(t, answer.body, `"error_code":"IOTDA.000006"`)
+		require.Contains(t, answer.body, near)
+		events := cloud.Events(fakecloud.Filter{Rule: "DA-57/subject"})
+		require.Contains(t, events[len(events)-1].Expected, near)
+	}
+	require.NotEmpty(t, refused(t, cloud, "DA-57/subject").Fix)
+	all := iotdaSays(t, cloud, "GET", "/routing-rule/rules", "")
+	require.Contains(t, all.body, `"count":0`)
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"sync"
@@ -70,6 +71,29 @@ func (a RoutingAction) URL() string {
 	return detail.HTTP.URL
 }
 
+// subjects are the resources that a rule may forward, with their events (CreateRoutingRule, iot_06_v5_01307).
+var subjects = map[string][]string{
+	"device":                {created, deleted, updated},
+	"device.property":       {reports},
+	"device.message":        {reports},
+	"device.message.status": {updated},
+	"device.status":         {updated},
+	"device.command.status": {updated},
+	"product":               {created, deleted, updated},
+	"batchtask":             {updated},
+}
+
+// noSuchSubject refuses a subject that no notification has, and names the nearest that one has (DA-57).
+func (s *Service) noSuchSubject(instance string, of Subject) error {
+	resources := slices.Sorted(maps.Keys(subjects))
+	expected := "resource " + near(of.Resource, resources)
+	if best := nearest(of.Resource, resources); best != "" {
+		expected += ", event " + near(of.Event, subjects[best])
+	}
+	return s.refuseAPI(instance, "", CodeInvalid, &rule.Refusal{Rule: "DA-57/subject", Detail: "subject: nothing is forwarded with this resource and event; expected " + expected,
+		Seen: fmt.Sprintf("resource %q, event %q", clip(of.Resource), clip(of.Event)), Expected: expected})
+}
+
 // PutRoutingRule adds or replaces a rule of data forwarding.
 func (s *Service) PutRoutingRule(instance string, r RoutingRule) (RoutingRule, error) {
 	if err := s.known(instance); err != nil {
@@ -79,8 +103,8 @@ func (s *Service) PutRoutingRule(instance string, r RoutingRule) (RoutingRule, e
 		r.AppType = "GLOBAL"
 	}
 	switch {
-	case r.Subject.Resource == "" || r.Subject.Event == "":
-		return r, invalid("subject: resource and event, such as device.property and report")
+	case !slices.Contains(subjects[r.Subject.Resource], r.Subject.Event):
+		return r, s.noSuchSubject(instance, r.Subject)
 	case r.AppType != "GLOBAL" && r.AppType != "APP":
 		return r, invalid("app_type %q: GLOBAL or APP", clip(r.AppType))
 	case r.Select != "" && r.Select != "*" || r.Where != "":

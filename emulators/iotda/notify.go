@@ -91,11 +91,12 @@ func (s *Service) announce(instance, app, device string, n Notification, data fu
 	s.forward(actions, parcel{instance, device, s.notice(n, data())})
 }
 
-// The events of records.
+// The events of what is told of.
 const (
 	created = "create"
 	updated = "update"
 	deleted = "delete"
+	reports = "report"
 )
 
 // tellDevice announces that a device was created or updated (pages iot_06_v5_01206, 01207): a body without secrets.

@@ -116,6 +116,7 @@ var deviceRules = []rule.Rule{
 var apiRules = []rule.Rule{
 	{ID: "DA-57", Title: "an active rule forwards notifications to its HTTP address", Source: "IoTDA API reference, push notifications (iot_06_v5_01201 and following); " + srcV3, Grade: rule.Documented,
 		Assumption: "every notification is posted once, in order for each address; an answer of 200 to 299 takes it; a message tells of PENDING too, a batch task of its first status, a device of every change that the API shows", Causes: []rule.Cause{
+			{ID: "subject", Why: "a rule names a resource and event that no notification has", Fix: "use a pair of the page CreateRoutingRule, such as device.property and report"},
 			{ID: "status", Why: "the application answered with another status than 200 to 299", Fix: "answer with 200 once the notification is stored"},
 			{ID: "unreachable", Why: "the application could not be reached", Fix: "check the action's url, and that the application listens there"},
 			{ID: "full", Why: "the application is too slow: too many notifications wait for it", Fix: "answer faster, or deactivate the rule"},
