@@ -116,7 +116,7 @@ func TestIoTDARefusesUnknownSubjects(t *testing.T) {
 		`{"resource":"device","event":"updated"}`:          "resource device, event update",
 		`{"resource":"device.status","event":"report"}`:    "resource device.status, event one of update",
 		`{"resource":"weather","event":"report"}`:          "resource one of batchtask, device, ",
-		`{}`:                                               "resource one of batchtask, device, ",
+		`{}`: "resource one of batchtask, device, ",
 	} {
 		answer := iotdaSays(t, cloud, "POST", "/routing-rule/rules", `{"rule_name":"to-app","subject":`+subject+`}`)
 		require.Equal(t, http.StatusBadRequest, answer.StatusCode, subject)
