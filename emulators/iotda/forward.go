@@ -86,9 +86,9 @@ var subjects = map[string][]string{
 // noSuchSubject refuses a subject that no notification has, and names the nearest that one has (DA-57).
 func (s *Service) noSuchSubject(instance string, of Subject) error {
 	resources := slices.Sorted(maps.Keys(subjects))
-	expected := "resource " + near(of.Resource, resources)
+	expected := "resource " + closest(of.Resource, resources)
 	if best := nearest(of.Resource, resources); best != "" {
-		expected += ", event " + near(of.Event, subjects[best])
+		expected += ", event " + closest(of.Event, subjects[best])
 	}
 	return s.refuseAPI(instance, "", CodeInvalid, &rule.Refusal{Rule: "DA-57/subject", Detail: "subject: nothing is forwarded with this resource and event; expected " + expected,
 		Seen: fmt.Sprintf("resource %q, event %q", clip(of.Resource), clip(of.Event)), Expected: expected})
