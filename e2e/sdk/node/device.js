@@ -2,7 +2,7 @@
 // hub, sends telemetry, uploads a file if UPLOAD names one, and with SESSION uses all that a hub offers until
 // it is told "bye" by a message or a method. TRANSPORT is mqtt, ws (MQTT over WebSocket) or http. With LOAD it
 // sends that many messages and uses its twin meanwhile; the SDK does again by itself what may pass, but not
-// a twin's requests that are throttled, or lost with their connection.
+// a twin's requests that are throttled, or lost with their connection. TOKEN_LIFE is in seconds.
 // Settings come from the environment, as `fakecloud env --for node` prints it or one by one; each step is printed as one JSON line. A refusal ends with exit
 // code 3 and the SDK's own error name. The CA is trusted by NODE_EXTRA_CA_CERTS.
 'use strict';
@@ -123,6 +123,10 @@ async function main() {
   const client = env.MODULE_ID
     ? ModuleClient.fromConnectionString(`${text};ModuleId=${env.MODULE_ID}`, transport)
     : Client.fromConnectionString(text, transport);
+  if (env.TOKEN_LIFE) {
+    const life = Number(env.TOKEN_LIFE);
+    await client.setOptions({ tokenRenewal: { tokenValidTimeInSeconds: life, tokenRenewalMarginInSeconds: life / 2 } });
+  }
   const root = env.EDGE_CA ? { ca: fs.readFileSync(env.EDGE_CA, 'utf-8') } : {};
   if (env.CERT_FILE || env.EDGE_CA) {
     const set = client.setOptions({ ...(env.CERT_FILE ? certificate() : {}), ...root });

@@ -1,7 +1,8 @@
 """One device, or with MODULE_ID one module, on the Azure IoT SDK for Python: registers by DPS unless told a
 hub, sends telemetry, uploads a file if UPLOAD names one, and with SESSION uses all that a hub offers until
-it is told "bye" by a message or a method. TRANSPORT=ws is MQTT over WebSocket. With LOAD it sends that many
-messages and uses its twin meanwhile, each again as long as the SDK reports a failure.
+it is told "bye" by a message or a method. TRANSPORT=ws is MQTT over WebSocket. TOKEN_LIFE is
+in seconds. With LOAD it sends that many messages and uses its twin meanwhile, each again as long as the SDK
+reports a failure.
 
 Settings come from the environment, as `fakecloud env --for python` prints it or one by one; each step is printed as one JSON line. A refusal ends with exit
 code 3 and the SDK's own error class.
@@ -58,6 +59,8 @@ def register(ca):
 def hub_client(ca, hub, device):
     options = {"server_verification_cert": ca, "websockets": env("TRANSPORT") == "ws", "connection_retry_interval": 1}
     module, gateway = env("MODULE_ID"), env("GATEWAY_HOST")
+    if env("TOKEN_LIFE"):
+        options["sastoken_ttl"] = int(env("TOKEN_LIFE"))
     if env("CONNECTION_STRING"):
         return IoTHubDeviceClient.create_from_connection_string(env("CONNECTION_STRING"), **options)
     if env("CERT_FILE"):
