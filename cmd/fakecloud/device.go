@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -28,6 +30,8 @@ func (a *app) deviceCommand() *cobra.Command {
 type azureDevice struct {
 	deviceBase
 	idScope, key, groupKey, connection string
+	webSocket                          bool
+	upload                             string
 	properties                         []string
 }
 
@@ -44,13 +48,14 @@ func (a *app) deviceAzureCommand() *cobra.Command {
   fakecloud device azure --id my-device --group-key "$GROUP_KEY" --count 0
   fakecloud device azure --connection-string "HostName=…;DeviceId=…;SharedAccessKey=…"
   fakecloud device azure --host global.azure-devices-provisioning.net --id-scope 0ne00A1B2C3 --cert device.pem --key-file device.key
+  fakecloud device azure --websocket --upload firmware.log
   fakecloud device azure --message '{"n":{n},"time":"{time}"}' --property alert=false --interval 500ms`,
 		Args: positional(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context()) },
 	}
 	f := cmd.Flags()
 	d.flags(f, deviceTexts{
-		host: "DPS host, or without --id-scope the hub (default: the running instance)", port: "port of DPS and hub (default 8883)",
+		host: "DPS host, or without --id-scope the hub (default: the running instance)", port: "port of DPS and hub (default 8883, with --websocket 443)",
 		id:      "registration or device ID (default: the certificate's common name, or " + demoDevice + ")",
 		message: `{"n":{n},"temperature":21.5}`, what: "body",
 	})
@@ -58,6 +63,8 @@ func (a *app) deviceAzureCommand() *cobra.Command {
 	f.StringVar(&d.key, "key", "", "the device's symmetric key, base64")
 	f.StringVar(&d.groupKey, "group-key", "", "an enrollment group's symmetric key, base64; the device's is derived from it")
 	f.StringVar(&d.connection, "connection-string", "", "the device's connection string; connects to the hub directly")
+	f.BoolVar(&d.webSocket, "websocket", false, "MQTT over WebSocket, for networks that let only HTTPS out")
+	f.StringVar(&d.upload, "upload", "", "file to upload through the hub by HTTPS once the messages are acknowledged")
 	f.StringArrayVar(&d.properties, "property", nil, "application property NAME=VALUE (repeatable)")
 	return cmd
 }
@@ -86,6 +93,9 @@ func (d *azureDevice) work(ctx context.Context, hub azure.HubConfig, properties 
 		return d.explain(err)
 	}
 	err = d.send(ctx, connection, properties)
+	if err == nil && d.upload != "" && ctx.Err() == nil {
+		err = d.uploadFile(ctx, connection, hub.DeviceID)
+	}
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	if closeErr := connection.Close(closing); err == nil {
@@ -113,6 +123,13 @@ func (d *azureDevice) check() (map[string]string, error) {
 	if err := d.checkFlags(); err != nil {
 		return nil, err
 	}
+	if d.upload != "" { // found out before the device does anything
+		if info, err := os.Stat(d.upload); err != nil {
+			return nil, usagef("--upload: %w", err)
+		} else if !info.Mode().IsRegular() {
+			return nil, usagef("--upload: %s is not a file", d.upload)
+		}
+	}
 	properties := map[string]string{}
 	for _, p := range d.properties {
 		name, value, found := strings.Cut(p, "=")
@@ -134,9 +151,30 @@ func (d *azureDevice) send(ctx context.Context, hub *azure.Hub, properties map[s
 	})
 }
 
+// uploadFile uploads the file of --upload under its own name.
+func (d *azureDevice) uploadFile(ctx context.Context, hub *azure.Hub, device string) error {
+	file, err := os.Open(d.upload)
+	if err != nil {
+		return usagef("--upload: %w", err)
+	}
+	defer file.Close()
+	name := filepath.Base(d.upload)
+	d.print.step("Upload %s", d.upload)
+	uploaded, err := hub.Upload(ctx, azure.File{Name: name, Content: file})
+	if err != nil {
+		return err
+	}
+	d.print.line("  %d bytes in %s of %s/%s", uploaded.Size, uploaded.Blob, uploaded.Host, uploaded.Container)
+	if d.env.local {
+		d.print.line("  read them by: fakecloud hub files %s %s", device, name)
+	}
+	return nil
+}
+
 // explain adds where to look further.
 func (d *azureDevice) explain(err error) error {
 	var refused *azure.ConnectError
 	var answer *azure.ProvisionError
-	return d.explainWith(err, errors.As(err, &refused) || errors.As(err, &answer))
+	var upload *azure.UploadError
+	return d.explainWith(err, errors.As(err, &refused) || errors.As(err, &answer) || errors.As(err, &upload))
 }

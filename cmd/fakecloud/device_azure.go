@@ -36,7 +36,7 @@ func (d *azureDevice) hubConfig(ctx context.Context) (azure.HubConfig, error) {
 
 func (d *azureDevice) hub(host, id string, credential azure.Credential) azure.HubConfig {
 	return azure.HubConfig{
-		Host: host, Port: d.port, DeviceID: id, Credential: credential, TLS: d.env.tls, Dial: d.env.dial,
+		Host: host, Port: d.port, WebSocket: d.webSocket, DeviceID: id, Credential: credential, TLS: d.env.tls, Dial: d.env.dial,
 		Product: "fakecloud device",
 	}
 }
@@ -102,7 +102,7 @@ func (d *azureDevice) provision(ctx context.Context) (azure.HubConfig, error) {
 	}
 	d.print.step("Register with DPS at %s, ID scope %s", host, d.idScope)
 	assignment, err := azure.Provision(ctx, azure.ProvisionConfig{
-		Host: host, Port: d.port, IDScope: d.idScope, RegistrationID: d.id, Credential: credential,
+		Host: host, Port: d.port, WebSocket: d.webSocket, IDScope: d.idScope, RegistrationID: d.id, Credential: credential,
 		TLS: d.env.tls, Dial: d.env.dial, Timeout: d.timeout, Trace: d.print.packet,
 		Log: slog.New(slog.NewTextHandler(d.app.err, nil)),
 	})

@@ -195,7 +195,7 @@ func (d *deviceBase) connectInstance(ctx context.Context) error {
 		return usagef("the running instance has its MQTT port switched off (--mqtts-port)")
 	}
 	d.env.local = true
-	d.env.dial = redirect(d.instanceAddress())
+	d.env.dial = d.toInstance()
 	return nil
 }
 
@@ -212,6 +212,22 @@ func (d *deviceBase) instanceAddress() string {
 		port = d.port
 	}
 	return net.JoinHostPort(host, strconv.Itoa(port))
+}
+
+// toInstance dials the instance whatever name is asked for: its HTTPS port for 443, else its MQTT port.
+func (d *deviceBase) toInstance() clientkit.DialFunc {
+	mqtts := d.instanceAddress()
+	host, _, _ := net.SplitHostPort(mqtts)
+	https := d.env.info.Ports.HTTPS
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if _, port, _ := net.SplitHostPort(address); port != "443" {
+			return redirect(mqtts)(ctx, network, address)
+		}
+		if https == 0 {
+			return nil, usagef("the running instance has its HTTPS port switched off (--https-port)")
+		}
+		return redirect(net.JoinHostPort(host, strconv.Itoa(https)))(ctx, network, address)
+	}
 }
 
 // trustGiven makes the roots of --ca those that servers are judged by.
