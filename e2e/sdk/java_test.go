@@ -218,14 +218,13 @@ func (m *machine) gateway(t *testing.T) {
 }
 
 func (m *machine) upload(t *testing.T) {
-	for _, size := range []int{5, 9 << 20} {
+	for _, u := range []upload{{"mqtt", "key", 5}, {"mqtt", "key", 9 << 20}, {"mqtt", "x509", 5}} {
 		since := last(m.cloud)
-		file := write(t, "upload.bin", bytes.Repeat([]byte("x"), size))
-		steps, code := m.start(t, map[string]string{"HUB_HOST": demoHub, "DEVICE_ID": "demo-sas", "DEVICE_KEY": demoKey,
-			"UPLOAD": "logs/java.bin", "UPLOAD_FILE": file}).rest()
+		file := write(t, "upload.bin", bytes.Repeat([]byte("x"), u.size))
+		env := pfx(t, m.cloud, sessionCredential(t, m.cloud, u.credential, ""))
+		steps, code := m.start(t, with(env, map[string]string{"TRANSPORT": u.transport, "SESSION": "", "UPLOAD": "logs/java.bin", "UPLOAD_FILE": file})).rest()
 		require.Zero(t, code)
-		require.Equal(t, step{Step: "uploaded", Text: strconv.Itoa(size)}, steps[len(steps)-1])
-		files := m.cloud.Events(fakecloud.Filter{Kind: "file", Device: "demo-sas", Since: since})
-		require.Equal(t, "upload done", files[len(files)-1].Detail)
+		require.Equal(t, step{Step: "uploaded", Text: strconv.Itoa(u.size)}, steps[len(steps)-1])
+		uploaded(t, m.cloud, since, u.credential, "logs/java.bin", u.size)
 	}
 }

@@ -52,24 +52,46 @@ func TestAzureSDKsOverWebSocketAndHTTPS(t *testing.T) {
 	}
 }
 
-// A file by the SDKs' own storage clients, small in one request and large in blocks.
+// upload is a file that a device uploads.
+type upload struct {
+	transport, credential string // of the device; the file goes by HTTPS
+	size                  int
+}
+
+// A file by the SDKs' own storage clients, small in one request and large in blocks, with each credential and from
+// each transport; the admin API reads it back.
 func TestAzureSDKsUploadFiles(t *testing.T) {
 	for _, p := range programs() {
-		for _, size := range []int{5, 9 << 20} {
-			t.Run(p.name+"/"+strconv.Itoa(size), func(t *testing.T) {
-				cloud := real(t)
-				file := write(t, "upload.bin", bytes.Repeat([]byte("x"), size))
-				steps, code := p.run(t, with(trust(t, cloud), map[string]string{"HUB_HOST": demoHub, "DEVICE_ID": "demo-sas", "DEVICE_KEY": demoKey,
+		uploads := []upload{{"mqtt", "key", 9 << 20}}
+		for _, transport := range p.transports() {
+			uploads = append(uploads, upload{transport, "key", 5}, upload{transport, "x509", 5})
+		}
+		for _, u := range uploads {
+			t.Run(joined(p.name, u.transport, u.credential, strconv.Itoa(u.size)), func(t *testing.T) {
+				cloud, host := beside(t)
+				sessionWorld(t, cloud)
+				env := with(trust(t, cloud), sessionCredential(t, cloud, u.credential, ""))
+				file := write(t, "upload.bin", bytes.Repeat([]byte("x"), u.size))
+				steps, code := p.run(t, with(env, map[string]string{"HUB_HOST": host, "TRANSPORT": u.transport, "SESSION": "",
 					"UPLOAD": "logs/upload.bin", "UPLOAD_FILE": file}))
 				require.Zero(t, code)
-				require.Equal(t, step{Step: "uploaded", Text: strconv.Itoa(size)}, steps[len(steps)-1])
-				var said []string
-				for _, e := range cloud.Events(fakecloud.Filter{Kind: "file", Device: "demo-sas"}) {
-					said = append(said, e.Detail)
-				}
-				require.Contains(t, said, "blob of "+strconv.Itoa(size)+" bytes written")
-				require.Equal(t, "upload done", said[len(said)-1])
+				require.Equal(t, step{Step: "uploaded", Text: strconv.Itoa(u.size)}, steps[len(steps)-1])
+				uploaded(t, cloud, 0, u.credential, "logs/upload.bin", u.size)
 			})
 		}
 	}
+}
+
+// uploaded checks what the journal tells of an upload, and reads the file back.
+func uploaded(t *testing.T, cloud *fakecloud.Cloud, since uint64, device, name string, size int) {
+	t.Helper()
+	var said []string
+	for _, e := range cloud.Events(fakecloud.Filter{Kind: "file", Device: device, Since: since}) {
+		said = append(said, e.Detail)
+	}
+	require.Contains(t, said, "blob of "+strconv.Itoa(size)+" bytes written")
+	require.Equal(t, "upload done", said[len(said)-1])
+	_, content, err := cloud.Plane().Hubs.File(demoHub, device+"/"+name)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(bytes.Repeat([]byte("x"), size), content), "%d bytes, expected %d", len(content), size)
 }
