@@ -177,19 +177,7 @@ func (p platforms) applyDPS(d world.DPS, caPEM func(string) ([]byte, error)) err
 		if _, exists := p.dps.Enrollment(d.Name, e.RegistrationID); !p.gaps.takesDevice(exists, "enrollment", e.RegistrationID) {
 			continue
 		}
-		terms, err := p.termsOf(e.Provisioning)
-		if err != nil {
-			return err
-		}
-		enrollment := dps.Enrollment{RegistrationID: e.RegistrationID, DeviceID: e.DeviceID, Terms: terms}
-		if x := e.Attestation.X509; x != nil {
-			enrollment.Attestation.X509 = &dps.X509{Primary: pemOf(x.Primary), Secondary: pemOf(x.Secondary)}
-		}
-		enrollment.Attestation.SymmetricKey = keysOf(e.Attestation.SymmetricKey)
-		if t := e.Attestation.TPM; t != nil {
-			enrollment.Attestation.TPM = &dps.TPM{EndorsementKey: t.EndorsementKey, StorageRootKey: t.StorageRootKey}
-		}
-		if _, err := p.dps.PutEnrollment(d.Name, enrollment); err != nil {
+		if err := p.applyEnrollment(d.Name, e); err != nil {
 			return err
 		}
 	}
@@ -197,20 +185,42 @@ func (p platforms) applyDPS(d world.DPS, caPEM func(string) ([]byte, error)) err
 		if _, exists := p.dps.Group(d.Name, g.Name); !p.gaps.takes(exists, "enrollment group "+g.Name) {
 			continue
 		}
-		terms, err := p.termsOf(g.Provisioning)
-		if err != nil {
-			return err
-		}
-		group := dps.Group{ID: g.Name, Terms: terms}
-		if x := g.Attestation.X509; x != nil {
-			group.Attestation.X509 = &dps.X509{PrimaryCA: x.CA, SecondaryCA: x.SecondaryCA, Primary: pemOf(x.Primary), Secondary: pemOf(x.Secondary)}
-		}
-		group.Attestation.SymmetricKey = keysOf(g.Attestation.SymmetricKey)
-		if _, err := p.dps.PutGroup(d.Name, group); err != nil {
+		if err := p.applyGroup(d.Name, g); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (p platforms) applyEnrollment(instance string, e world.Enrollment) error {
+	terms, err := p.termsOf(e.Provisioning)
+	if err != nil {
+		return err
+	}
+	enrollment := dps.Enrollment{RegistrationID: e.RegistrationID, DeviceID: e.DeviceID, Terms: terms}
+	if x := e.Attestation.X509; x != nil {
+		enrollment.Attestation.X509 = &dps.X509{Primary: pemOf(x.Primary), Secondary: pemOf(x.Secondary)}
+	}
+	enrollment.Attestation.SymmetricKey = keysOf(e.Attestation.SymmetricKey)
+	if t := e.Attestation.TPM; t != nil {
+		enrollment.Attestation.TPM = &dps.TPM{EndorsementKey: t.EndorsementKey, StorageRootKey: t.StorageRootKey}
+	}
+	_, err = p.dps.PutEnrollment(instance, enrollment)
+	return err
+}
+
+func (p platforms) applyGroup(instance string, g world.Group) error {
+	terms, err := p.termsOf(g.Provisioning)
+	if err != nil {
+		return err
+	}
+	group := dps.Group{ID: g.Name, Terms: terms}
+	if x := g.Attestation.X509; x != nil {
+		group.Attestation.X509 = &dps.X509{PrimaryCA: x.CA, SecondaryCA: x.SecondaryCA, Primary: pemOf(x.Primary), Secondary: pemOf(x.Secondary)}
+	}
+	group.Attestation.SymmetricKey = keysOf(g.Attestation.SymmetricKey)
+	_, err = p.dps.PutGroup(instance, group)
+	return err
 }
 
 // dpsPolicies reads the policies of a DPS instance; the owner's has all rights unless the world says otherwise.

@@ -56,54 +56,10 @@ func (a *app) runAddCA(cmd *cobra.Command, file string, f *caFlags) error {
 	if err != nil {
 		return err
 	}
-	patch := &world.World{}
-	var have []world.CACertificate
-	switch kind {
-	case "dps":
-		dps, err := i.dps(owner)
-		if err != nil {
-			return err
-		}
-		have, owner = dps.Certificates, dps.Name
-		patch.Azure.DPS = []world.DPS{{Name: dps.Name, Certificates: []world.CACertificate{upload}}}
-	case "hub":
-		hub, err := i.hub(owner)
-		if err != nil {
-			return err
-		}
-		have, owner = hub.Certificates, hub.Name
-		patch.Azure.Hubs = []world.Hub{{Name: hub.Name, Certificates: []world.CACertificate{upload}}}
-	case "mindsphere":
-		tenant, err := i.tenant(owner)
-		if err != nil {
-			return err
-		}
-		have = tenant.Certificates
-		patch.MindSphere.Tenants = []world.Tenant{{Name: owner, Certificates: []world.CACertificate{upload}}}
-	case "iotda":
-		iot, err := i.iotda(owner)
-		if err != nil {
-			return err
-		}
-		for _, c := range iot.Certificates {
-			have = append(have, c.CACertificate)
-		}
-		owner = iot.Name
-		patch.IoTDA.Instances = []world.IoTDAInstance{{Name: iot.Name, Certificates: []world.IoTDACertificate{{CACertificate: upload}}}}
-	case "edge":
-		g, err := i.gateway(owner)
-		if err != nil {
-			return err
-		}
-		owner = g.HostName
-		for _, c := range g.TrustBundle {
-			have = append(have, world.CACertificate{Name: c.Name})
-		}
-		patch.Edge.Gateways = []world.EdgeGateway{{HostName: g.HostName, TrustBundle: []world.TrustedCA{{Name: upload.Name, CA: upload.CA, PEM: upload.PEM}}}}
-	default:
-		return usagef("--to is dps/NAME, hub/NAME, mindsphere/TENANT, iotda/INSTANCE or edge/GATEWAY, not %q; there are %s", f.to, strings.Join(i.owners(), ", "))
+	patch, owner, taken, err := i.caPatch(kind, owner, upload)
+	if err != nil {
+		return err
 	}
-	taken := slices.ContainsFunc(have, func(c world.CACertificate) bool { return strings.EqualFold(c.Name, upload.Name) })
 	if err := f.free(taken, "the certificate "+upload.Name+" of "+kind+"/"+owner); err != nil {
 		return err
 	}
@@ -112,6 +68,67 @@ func (a *app) runAddCA(cmd *cobra.Command, file string, f *caFlags) error {
 	}
 	a.caHint(kind, owner, upload)
 	return nil
+}
+
+// caPatch is the world that adds an upload to what is called owner; it returns the owner's own name, and whether
+// it has a certificate of this name.
+func (i *instance) caPatch(kind, owner string, upload world.CACertificate) (patch *world.World, name string, taken bool, err error) {
+	patch = &world.World{}
+	var have []string
+	switch kind {
+	case "dps":
+		dps, err := i.dps(owner)
+		if err != nil {
+			return nil, "", false, err
+		}
+		name, have = dps.Name, caNames(dps.Certificates)
+		patch.Azure.DPS = []world.DPS{{Name: dps.Name, Certificates: []world.CACertificate{upload}}}
+	case "hub":
+		hub, err := i.hub(owner)
+		if err != nil {
+			return nil, "", false, err
+		}
+		name, have = hub.Name, caNames(hub.Certificates)
+		patch.Azure.Hubs = []world.Hub{{Name: hub.Name, Certificates: []world.CACertificate{upload}}}
+	case "mindsphere":
+		tenant, err := i.tenant(owner)
+		if err != nil {
+			return nil, "", false, err
+		}
+		name, have = owner, caNames(tenant.Certificates)
+		patch.MindSphere.Tenants = []world.Tenant{{Name: owner, Certificates: []world.CACertificate{upload}}}
+	case "iotda":
+		iot, err := i.iotda(owner)
+		if err != nil {
+			return nil, "", false, err
+		}
+		name = iot.Name
+		for _, c := range iot.Certificates {
+			have = append(have, c.Name)
+		}
+		patch.IoTDA.Instances = []world.IoTDAInstance{{Name: iot.Name, Certificates: []world.IoTDACertificate{{CACertificate: upload}}}}
+	case "edge":
+		g, err := i.gateway(owner)
+		if err != nil {
+			return nil, "", false, err
+		}
+		name = g.HostName
+		for _, c := range g.TrustBundle {
+			have = append(have, c.Name)
+		}
+		patch.Edge.Gateways = []world.EdgeGateway{{HostName: g.HostName, TrustBundle: []world.TrustedCA{{Name: upload.Name, CA: upload.CA, PEM: upload.PEM}}}}
+	default:
+		return nil, "", false, usagef("--to is dps/NAME, hub/NAME, mindsphere/TENANT, iotda/INSTANCE or edge/GATEWAY, not %q; there are %s", kind+"/"+owner, strings.Join(i.owners(), ", "))
+	}
+	taken = slices.ContainsFunc(have, func(n string) bool { return strings.EqualFold(n, upload.Name) })
+	return patch, name, taken, nil
+}
+
+func caNames(list []world.CACertificate) (names []string) {
+	for _, c := range list {
+		names = append(names, c.Name)
+	}
+	return names
 }
 
 // owners are what a CA can be uploaded to.

@@ -2,6 +2,7 @@ package iothub
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -117,4 +118,29 @@ func TestC2DLimits(t *testing.T) {
 	w.put(t, Device{DeviceID: "dev-01", Authentication: sasKeys()})
 	_, ok := w.ReceiveC2D(w.device(t))
 	require.False(t, ok, "a device made again has an empty queue")
+}
+
+// taker is a line whose client has each message at once.
+type taker struct {
+	*line
+	completing *sync.WaitGroup
+}
+
+func (t taker) Message(_ C2DMessage, complete func()) bool {
+	t.completing.Go(complete) // as a PUBACK does: not from within
+	return true
+}
+
+// What a client has completed is not remembered for as long as its connection lasts.
+func TestC2DLeavesNothingInTheSession(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	client := taker{newLine(), &sync.WaitGroup{}}
+	s := w.Open(w.device(t), Origin{}, client)
+	for range 20 {
+		w.send(t, C2D{Ack: AckFull})
+	}
+	client.completing.Wait()
+	require.Len(t, w.outcomes(), 20)
+	require.Empty(t, s.sent)
 }
