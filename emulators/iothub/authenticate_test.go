@@ -16,12 +16,14 @@ import (
 
 // Tokens of the fact sheet; openssl and Python agree on them.
 const (
-	tokenV1  = "SharedAccessSignature sr=contoso.azure-devices.net%2Fdevices%2Fdev-01&sig=JQmpIEKDMl%2BOJOOeafv5EINLZmT%2FO%2Fu0tqZURbAHh%2BQ%3D&se=1893456000"
-	tokenV2  = "SharedAccessSignature sr=contoso.azure-devices.net%2fdevices%2fdev-01&sig=J7NRO9v4VM7r%2BiPC%2FPoXqMCex1DI%2BaFHSGGMQSnuX9M%3D&se=1893456000"
-	tokenV3  = "SharedAccessSignature sr=contoso.azure-devices.net%2Fdevices%2Fdev-01%2Fmodules%2Fmod-a&sig=Aph6WgFAF00uSVneZglExBjOsbRbUsrlT6bipTiK5iU%3D&se=1893456000"
-	tokenV4  = "SharedAccessSignature sr=contoso.azure-devices.net&sig=qntaV5IT1dM2apsDoJXawvLIz4ZKnzKlcX2pfrRfwRU%3D&se=1893456000"
-	tokenV6  = "SharedAccessSignature sr=contoso.azure-devices.net%2Fdevices%2Fdev-01&sig=V%2FT3GuAyQ3xNOOJJKsvL7qzUS5UCcdTbNIB6mwuVTh4%3D&se=1577836800"
-	tokenBad = "SharedAccessSignature sr=contoso.azure-devices.net%2Fdevices%2Fdev-01&sig=JQmpIEKDMl%2BOJOOeafv5EINLZmT%2FO%2Fu0tqZURbAHh%2BU%3D&se=1893456000"
+	tokenV1 = "SharedAccessSignature sr=contoso.azure-devices.net%2Fdevices%2Fdev-01&sig=JQmpIEKDMl%2BOJOOeafv5EINLZmT%2FO%2Fu0tqZURbAHh%2BQ%3D&se=1893456000"
+	tokenV2 = "SharedAccessSignature sr=contoso.azure-devices.net%2fdevices%2fdev-01&sig=J7NRO9v4VM7r%2BiPC%2FPoXqMCex1DI%2BaFHSGGMQSnuX9M%3D&se=1893456000"
+	tokenV3 = "SharedAccessSignature sr=contoso.azure-devices.net%2Fdevices%2Fdev-01%2Fmodules%2Fmod-a&sig=Aph6WgFAF00uSVneZglExBjOsbRbUsrlT6bipTiK5iU%3D&se=1893456000"
+	tokenV4 = "SharedAccessSignature sr=contoso.azure-devices.net&sig=qntaV5IT1dM2apsDoJXawvLIz4ZKnzKlcX2pfrRfwRU%3D&se=1893456000"
+	tokenV6 = "SharedAccessSignature sr=contoso.azure-devices.net%2Fdevices%2Fdev-01&sig=V%2FT3GuAyQ3xNOOJJKsvL7qzUS5UCcdTbNIB6mwuVTh4%3D&se=1577836800"
+	// tokenForModule is for a module, signed with its device's key; made with Python's hmac.
+	tokenForModule = "SharedAccessSignature sr=contoso.azure-devices.net%2Fdevices%2Fdev-01%2Fmodules%2Fmod-b&sig=b8t22zfeyZHablGLRUh2TqeXC8pxcOKC812OVz6pLaA%3D&se=1893456000"
+	tokenBad       = "SharedAccessSignature sr=contoso.azure-devices.net%2Fdevices%2Fdev-01&sig=JQmpIEKDMl%2BOJOOeafv5EINLZmT%2FO%2Fu0tqZURbAHh%2BU%3D&se=1893456000"
 )
 
 func token(resource, key, policy string) string {
@@ -40,6 +42,11 @@ func TestAuthenticateSAS(t *testing.T) {
 	w.put(t, Device{DeviceID: "Dev#01", Authentication: sasKeys()})
 	w.put(t, Device{DeviceID: "keyless", Authentication: Authentication{Type: AuthNone}})
 	w.put(t, Device{DeviceID: "off", Status: Disabled, StatusReason: "stolen", Authentication: sasKeys()})
+	fixed := Authentication{SymmetricKey: SymmetricKey{PrimaryKey: "bW9kdWxlLWtleS1tb2R1bGUta2V5LW1vZHVsZS1rZXk=", SecondaryKey: "c2Vjb25kLWtleS1zZWNvbmQta2V5LXNlY29uZC1rZXk="}}
+	for _, m := range []Module{{DeviceID: "dev-01", ModuleID: "mod-b", Authentication: fixed}, {DeviceID: "keyless", ModuleID: "m", Authentication: fixed}} {
+		_, err := w.PutModule(contoso, m)
+		require.NoError(t, err)
+	}
 	own := contoso + "/devices/dev-01"
 	rawKey := azure.FormatSAS(own, []byte(demoKey), time.Unix(1893456000, 0), "")
 	unescaped := "SharedAccessSignature sr=" + azure.Escape(own) + "&sig=" + azure.Escape(base64.StdEncoding.EncodeToString(
@@ -62,6 +69,9 @@ func TestAuthenticateSAS(t *testing.T) {
 		{name: "door name, hub's token", host: "127.0.0.1", password: tokenV1, scope: "device"},
 		{name: "V5 id with #", device: "Dev#01", password: token(contoso+"/devices/Dev#01", demoKey, ""), scope: "device"},
 		{name: "module V3", module: "mod-a", password: tokenV3, scope: "module"},
+		{name: "module by its device's key", module: "mod-b", password: tokenForModule, scope: "device"},
+		{name: "module by a stranger's key", module: "mod-b", password: token(own+"/modules/mod-b", "c3RyYW5nZXItc3RyYW5nZXItc3RyYW5nZXItc3RyYW4=", ""), rule: "HUB-5/signature", detail: "module"},
+		{name: "module of a device without keys", device: "keyless", module: "m", password: token(contoso+"/devices/keyless/modules/m", demoKey, ""), rule: "HUB-5/signature"},
 		{name: "V4 policy device", password: tokenV4 + "&skn=device", scope: "hub"},
 		{name: "V4 policy iothubowner", password: tokenV4 + "&skn=iothubowner", scope: "hub"},
 		{name: "policy token for a module", module: "mod-a", password: tokenV4 + "&skn=device", scope: "hub"},
