@@ -206,9 +206,18 @@ func (c *call) serve() (answer, error) {
 	return c.route.serve(c)
 }
 
+// method returns the request's method. PATCH may come as POST with X-HTTP-Method-Override: the client of
+// Java's library knows no PATCH (azure-iot-sdk-java, iot-service-client, HttpRequest.java).
+func (c *call) method() string {
+	if c.r.Method == http.MethodPost && c.r.Header.Get("X-HTTP-Method-Override") == http.MethodPatch {
+		return http.MethodPatch
+	}
+	return c.r.Method
+}
+
 // find looks for the operation of a path and a method.
 func (c *call) find() error {
-	path := c.r.URL.EscapedPath()
+	path, method := c.r.URL.EscapedPath(), c.method()
 	segments := split(path)
 	var methods []string
 	for i := range routes {
@@ -216,7 +225,7 @@ func (c *call) find() error {
 		if !r.matches(segments) {
 			continue
 		}
-		if r.method != c.r.Method {
+		if r.method != method {
 			methods = append(methods, r.method)
 			continue
 		}
@@ -235,9 +244,9 @@ func (c *call) find() error {
 	}
 	if len(methods) > 0 {
 		c.w.Header().Set("Allow", strings.Join(methods, ", "))
-		return failed("SVC-38/method", azure.MethodNotAllowed, "the path has no operation "+c.r.Method, c.r.Method+" "+show(path), strings.Join(methods, ", "))
+		return failed("SVC-38/method", azure.MethodNotAllowed, "the path has no operation "+method, method+" "+show(path), strings.Join(methods, ", "))
 	}
-	return failed("SVC-38/path", azure.NotFound, "the service API has no such path", c.r.Method+" "+show(path), nearestPath(segments))
+	return failed("SVC-38/path", azure.NotFound, "the service API has no such path", method+" "+show(path), nearestPath(segments))
 }
 
 // nearestPath returns the operations whose first segment a path has.
@@ -268,7 +277,7 @@ func (c *call) version() error {
 // event is what every event of the request starts from.
 func (c *call) event() journal.Event {
 	e := journal.Event{Platform: iothub.Platform, Endpoint: c.hub.Host, Conn: c.peer.Conn, Kind: journal.HTTP, Dir: journal.In,
-		Topic: c.r.Method + " " + show(c.r.URL.EscapedPath())}
+		Topic: c.method() + " " + show(c.r.URL.EscapedPath())}
 	if e.Endpoint == "" {
 		e.Endpoint = c.peer.Endpoint
 	}

@@ -244,3 +244,15 @@ func TestMethodWaits(t *testing.T) {
 		rule.Proves(t, "SVC-16")
 	})
 }
+
+// PATCH as azure-iot-sdk-java sends it, and nothing else by that way.
+func TestPatchAsPost(t *testing.T) {
+	t.Parallel()
+	b := newBackend(t)
+	b.create("d")
+	got := b.do("POST", "/twins/d", `{"tags":{"a":1}}`, "X-HTTP-Method-Override", "PATCH").ok(200)
+	require.Equal(t, map[string]any{"a": 1.0}, got["tags"])
+	b.do("POST", "/twins/d", `{"tags":{"b":1}}`, "X-HTTP-Method-Override", "PUT").fails(405, "GenericMethodNotAllowed")
+	b.do("GET", "/twins/d", `{"tags":{"b":1}}`, "X-HTTP-Method-Override", "PATCH").ok(200)
+	require.Equal(t, map[string]any{"a": 1.0}, b.do("GET", "/twins/d", "").ok(200)["tags"])
+}
