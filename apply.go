@@ -63,7 +63,8 @@ func (p platforms) applyHub(h world.Hub, caPEM func(string) ([]byte, error)) err
 	hub := iothub.Hub{
 		Name: h.Name, Host: h.HostName(),
 		DisableDeviceSAS: isTrue(h.DisableDeviceSAS), DisableModuleSAS: isTrue(h.DisableModuleSAS),
-		Switches: iothub.Switches{Throttle: h.Throttle, IgnoreFaultProperties: h.FaultProperties != nil && !*h.FaultProperties},
+		Switches: iothub.Switches{Throttle: h.Throttle, IgnoreFaultProperties: h.FaultProperties != nil && !*h.FaultProperties,
+			Scenarios: isTrue(h.Scenarios)},
 	}
 	for _, policy := range h.Policies {
 		var rights iothub.Rights

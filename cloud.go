@@ -182,7 +182,7 @@ func (c *Cloud) openPKI(w *world.World) error {
 
 // newCores makes the platforms' cores on a store.
 func (c *generation) newCores(j *journal.Journal, state *store.Store, source *ids.Source) platforms {
-	mind := mindsphere.New(mindsphere.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log})
+	mind := mindsphere.New(mindsphere.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log, Faults: c.faults})
 	hub := iothub.New(iothub.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log, Faults: c.faults,
 		Consumer: hubReader{mind}})
 	registrar := dps.New(dps.Config{Clock: c.clock, IDs: source, Journal: j, Store: state,

@@ -47,6 +47,18 @@ func (u upstream) Identity(hub, device, module string) (edge.Identity, error) {
 	return edgeModule(m), err
 }
 
+// Welcome implements edge.Upstream.
+func (u upstream) Welcome(hub, device, parent string, certificate bool) bool {
+	if !u.hub.Welcome(hub, device, certificate) {
+		return false
+	}
+	d, err := u.hub.GetDevice(hub, device)
+	if err == nil && len(d.ParentScopes) == 0 && d.DeviceScope == "" {
+		err = u.hub.SetParent(hub, device, parent)
+	}
+	return err == nil
+}
+
 func edgeDevice(d iothub.Device) edge.Identity {
 	id := edge.Identity{DeviceID: d.DeviceID, GenerationID: d.GenerationID, Disabled: d.Status == iothub.Disabled,
 		IoTEdge: d.Capabilities.IoTEdge, DeviceScope: d.DeviceScope, ParentScopes: d.ParentScopes}

@@ -82,6 +82,7 @@ func (c *generation) exportHub(h iothub.Hub, known map[string]string) (world.Hub
 	if out.HostName() != h.Host {
 		out.Host = h.Host
 	}
+	out.Scenarios = trueOrNil(h.Switches.Scenarios)
 	if out.Throttle = h.Switches.Throttle; h.Switches.IgnoreFaultProperties {
 		off := false
 		out.FaultProperties = &off

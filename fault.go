@@ -22,5 +22,19 @@ func (c *Cloud) Inject(faults ...Fault) ([]Fault, error) { return c.faults.Put(f
 // Faults returns the faults that are set, with the count that is left of each.
 func (c *Cloud) Faults() []Fault { return c.faults.List() }
 
-// ClearFaults removes all faults.
+// Scenario is a behaviour that devices have because of their ids, without any set-up; docs/scenarios.md lists them.
+type Scenario = fault.Scenario
+
+// ScenarioDevice is a device of a Scenario and how far it has come.
+type ScenarioDevice = fault.ScenarioDevice
+
+// Scenarios returns what this version has. Scenario "throttled" is that of the devices scenario-throttled,
+// scenario-throttled-7 and so on; each of them begins anew.
+func Scenarios() []Scenario { return fault.Scenarios() }
+
+// ScenarioDevices returns the scenario devices that have come since the last reset. Reset and ResetDevices let
+// them begin again.
+func (c *Cloud) ScenarioDevices() []ScenarioDevice { return c.faults.ScenarioDevices() }
+
+// ClearFaults removes all faults that were set; scenario devices keep theirs.
 func (c *Cloud) ClearFaults() { c.faults.Clear() }

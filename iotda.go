@@ -14,7 +14,7 @@ import (
 // applyIoTDA creates or replaces an IoTDA instance with all that a world says of it.
 func (p platforms) applyIoTDA(w world.IoTDAInstance, caPEM func(string) ([]byte, error)) error {
 	i := iotda.Instance{Name: w.Name, Region: w.Region, ProjectID: w.ProjectID, DefaultApp: w.DefaultSpace, StampTolerance: w.StampTolerance,
-		BootstrapAddress: w.BootstrapAddress, Strategies: w.Strategies}
+		BootstrapAddress: w.BootstrapAddress, Strategies: w.Strategies, Scenarios: isTrue(w.Scenarios)}
 	if w.CommandTimeout != nil {
 		i.CommandTimeout = w.CommandTimeout.D()
 	}

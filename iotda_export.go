@@ -16,7 +16,7 @@ func (c *generation) exportIoTDA(known map[string]string) ([]world.IoTDAInstance
 	var all []world.IoTDAInstance
 	for _, i := range c.cores.iot.Instances() {
 		out := world.IoTDAInstance{Name: i.Name, Region: i.Region, ProjectID: i.ProjectID, StampTolerance: i.StampTolerance,
-			BootstrapAddress: i.BootstrapAddress, Strategies: i.Strategies}
+			BootstrapAddress: i.BootstrapAddress, Strategies: i.Strategies, Scenarios: trueOrNil(i.Scenarios)}
 		if i.CommandTimeout != 0 {
 			d := world.Duration(i.CommandTimeout)
 			out.CommandTimeout = &d

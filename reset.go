@@ -36,9 +36,12 @@ func (c *Cloud) Reset() error {
 	return c.begin(next, faultsOf(c.first), errReset)
 }
 
+func everyDevice(string) bool { return true }
+
 // begin puts a generation in use as if the instance had started with it.
 func (c *Cloud) begin(next *generation, faults []fault.Fault, why error) error {
 	c.faults.Clear()
+	c.faults.Restart(everyDevice)
 	c.clock.Skew(0)
 	c.clock.Resume()
 	c.succeed(next, why)
@@ -92,6 +95,7 @@ func (c *Cloud) ResetDevices(glob string) (int, error) {
 		return count, fmt.Errorf("world: %w", err)
 	}
 	c.gen().refreshGateways()
+	c.faults.Restart(match)
 	c.journal.Append(journal.Event{Kind: journal.Reset, Device: glob, Detail: fmt.Sprintf("%d devices were reset", count)})
 	return count, nil
 }

@@ -153,6 +153,7 @@ func (c *Cloud) replaceWith(w *world.World) error {
 	}
 	c.succeed(next, errReplaced)
 	c.faults.Clear()
+	c.faults.Restart(everyDevice)
 	if _, err := c.faults.Put(faultsOf(w)...); err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ func (a *app) commands() []*cobra.Command {
 		a.clockCommand(),
 		a.edgeCommand(),
 		a.faultCommand(),
+		a.scenariosCommand(),
 		a.resetCommand(),
 		a.snapshotCommand(),
 		a.addCommand(),

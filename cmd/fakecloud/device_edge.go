@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fakecloud/fakecloud/clientkit/azure"
+	"github.com/fakecloud/fakecloud/internal/fault"
 	"github.com/fakecloud/fakecloud/internal/pki"
 )
 
@@ -40,7 +41,7 @@ func (a *app) deviceEdgeCommand() *cobra.Command {
 		message: `{"n":{n},"temperature":21.5}`, what: "body",
 	})
 	f.StringVar(&d.hubHost, "hub", "", "host name of the gateway's hub")
-	f.StringVar(&d.key, "key", "", "the device's symmetric key, base64 (default: that of "+demoLeaf+")")
+	f.StringVar(&d.key, "key", "", "the device's symmetric key, base64 (default: that of "+demoLeaf+" and of scenario devices)")
 	f.StringVar(&d.connection, "connection-string", "", "the device's connection string, with GatewayHostName")
 	f.StringArrayVar(&d.properties, "property", nil, "application property NAME=VALUE (repeatable)")
 	return cmd
@@ -129,7 +130,7 @@ func (d *leafDevice) ownCredential() (azure.Credential, error) {
 		d.id = demoLeaf
 	}
 	if d.key == "" {
-		if d.id != demoLeaf {
+		if _, known := fault.FindScenario(d.id); !known && d.id != demoLeaf {
 			return azure.Credential{}, usagef("no credential for %s: give --key, or --cert and --key-file", d.id)
 		}
 		d.key = demoKey

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fakecloud/fakecloud/clientkit/iotda"
+	"github.com/fakecloud/fakecloud/internal/fault"
 	"github.com/fakecloud/fakecloud/internal/plane"
 )
 
@@ -49,7 +50,7 @@ func (a *app) deviceIoTDACommand() *cobra.Command {
 		id:      "device id (default: " + demoNode + ")",
 		message: `{"batteryLevel":80}`, what: "properties of the service, as a JSON object",
 	})
-	f.StringVar(&d.secret, "secret", "", "the device's secret (default: that of "+demoNode+")")
+	f.StringVar(&d.secret, "secret", "", "the device's secret (default: that of "+demoNode+" and of scenario devices)")
 	f.StringVar(&d.sign, "sign", "0", "sign type: 0 the time stamp is not judged, 1 it must be the platform's hour, 2 as 1 with SM3")
 	f.StringVar(&d.service, "service", "Battery", "service whose properties are reported")
 	f.BoolVar(&d.plain, "plain", false, "without TLS, on port 1883")
@@ -127,9 +128,9 @@ func (d *nodeDevice) config(ctx context.Context, sign iotda.SignType) (iotda.Con
 	}
 	if cfg.DeviceID == "" {
 		cfg.DeviceID = demoNode
-		if d.secret == "" {
-			d.secret = demoNodeSecret
-		}
+	}
+	if _, known := fault.FindScenario(cfg.DeviceID); d.host == "" && d.cert == "" && d.secret == "" && (known || cfg.DeviceID == demoNode && d.id == "") {
+		d.secret = demoNodeSecret
 	}
 	switch {
 	case d.cert != "":

@@ -20,6 +20,8 @@ func (a *app) faultCommand() *cobra.Command {
   fakecloud fault set connect --code 3 --count 2 --device 'meter-*'
   fakecloud fault set puback --drop --probability 0.1 --seed 7
   fakecloud fault set dps.register --throttle 5 --count 2
+  fakecloud fault set dps.register --rounds 3 --device 'meter-*'
+  fakecloud fault set token --expire 5s --device meter-7
   fakecloud fault set tls --servercert expired --host '*.azure-devices.net' --count 1
   fakecloud fault clear`,
 		Args: positional(cobra.NoArgs),
@@ -37,8 +39,8 @@ func (a *app) faultCommand() *cobra.Command {
 
 func (a *app) faultSetCommand() *cobra.Command {
 	var f fault.Fault
-	var code, throttle int
-	var delay time.Duration
+	var code, throttle, rounds int
+	var delay, expire time.Duration
 	cmd := &cobra.Command{
 		Use:     "set STEP",
 		Short:   "Let a step fail",
@@ -53,10 +55,10 @@ func (a *app) faultSetCommand() *cobra.Command {
 			if cmd.Flags().Changed("throttle") {
 				f.Action.Throttle = &throttle
 			}
-			if delay != 0 {
-				d := fault.Duration(delay)
-				f.Action.Delay = &d
+			if cmd.Flags().Changed("rounds") {
+				f.Action.Rounds = &rounds
 			}
+			f.Action.Delay, f.Action.Expire = durationOf(delay), durationOf(expire)
 			if err := f.Validate(); err != nil {
 				return usagef("%w", err)
 			}
@@ -76,6 +78,8 @@ func (a *app) faultSetCommand() *cobra.Command {
 	flags.StringVar(&f.Action.ServerCert, "servercert", "", "present a wrong certificate: "+strings.Join(fault.ServerCerts, ", "))
 	flags.IntVar(&code, "code", 0, "answer with this return code or status")
 	flags.IntVar(&throttle, "throttle", 0, "answer 429 with this retry-after in seconds")
+	flags.IntVar(&rounds, "rounds", 0, "answer so many polls with status assigning")
+	flags.DurationVar(&expire, "expire", 0, "end what is accepted so soon")
 	flags.BoolVar(&f.Action.Close, "close", false, "close the connection")
 	flags.BoolVar(&f.Action.Reset, "reset", false, "reset the connection")
 	flags.BoolVar(&f.Action.Drop, "drop", false, "lose the packet")
@@ -85,6 +89,15 @@ func (a *app) faultSetCommand() *cobra.Command {
 	flags.IntVar(&f.Count, "count", 0, "fail so many times (default no limit)")
 	flags.Uint64Var(&f.Seed, "seed", 0, "of the probability")
 	return cmd
+}
+
+// durationOf is the span of a flag, nil where it was not given.
+func durationOf(span time.Duration) *fault.Duration {
+	if span == 0 {
+		return nil
+	}
+	d := fault.Duration(span)
+	return &d
 }
 
 func (a *app) faultClearCommand() *cobra.Command {

@@ -45,7 +45,7 @@ func environ(ts *testscript.TestScript) []string {
 // settings are the variables of fakecloud that scripts set.
 var settings = []string{"FAKECLOUD_ADMIN", "FAKECLOUD_DATA", "FAKECLOUD_WORLD", "FAKECLOUD_SEED", "FAKECLOUD_EPHEMERAL",
 	"FAKECLOUD_LOG_FORMAT", "FAKECLOUD_ADVERTISE", "FAKECLOUD_MQTTS_PORT", "FAKECLOUD_MQTT_PORT", "FAKECLOUD_ADMIN_PORT", "FAKECLOUD_PROXY_PORT", "FAKECLOUD_EDGE_PORT",
-	"FAKECLOUD_ADMIN_TOKEN", "FAKECLOUD_VIEWER_TOKEN", "NO_COLOR"}
+	"FAKECLOUD_ADMIN_TOKEN", "FAKECLOUD_VIEWER_TOKEN", "FAKECLOUD_PROFILE", "NO_COLOR"}
 
 // serve [-name NAME] [ARG…] runs fakecloud with ARGs until shutdown or the script's end, with port 0 for every
 // port that neither ARGs nor the environment give. $ADMIN, $MQTTS, $HTTPS, $PROXY, $SEED and $CA are set

@@ -55,13 +55,20 @@ type Answer struct {
 // Register starts the provisioning of the caller: it attests, assigns a hub, records the registration
 // and answers 202 with a new operation. The outcome is told by Poll.
 func (x *Session) Register(ctx context.Context, body []byte) Answer {
-	if out, hit := x.broken(fault.DPSRegister); hit {
+	out, rounds, hit := x.broken(fault.DPSRegister)
+	if hit {
 		return out
 	}
 	s, c := x.service, x.caller
 	i, a, d := x.admit(body)
 	if d != nil {
 		return s.errorAnswer(d)
+	}
+	if rounds != nil {
+		i.Rounds = rounds
+	}
+	if s.Faults.Disabled(x.step(fault.DPSRegister)) {
+		a.terms.Disabled = true
 	}
 	x.proven.Store(true)
 	if d := checkBody(body, c.RegistrationID); d != nil {
@@ -129,7 +136,7 @@ func checkBody(body []byte, registrationID string) *denial {
 // Poll answers with the state of an operation: 202 while assigning, 200 when it is final. Operations of
 // other devices are unknown to the caller. A connection that has not registered is attested first.
 func (x *Session) Poll(_ context.Context, operationID string) Answer {
-	if out, hit := x.broken(fault.DPSPoll); hit {
+	if out, _, hit := x.broken(fault.DPSPoll); hit {
 		return out
 	}
 	s, c := x.service, x.caller

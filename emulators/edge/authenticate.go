@@ -52,6 +52,7 @@ func (s *Service) Authenticate(_ context.Context, c Credentials) (Admission, err
 
 func (g *gateway) admit(c Credentials) (Admission, *rule.Refusal) {
 	who := Identity{DeviceID: c.DeviceID, ModuleID: c.ModuleID}
+	g.welcome(c)
 	switch {
 	case c.Password != "":
 		if chain := azure.AuthChainIDs(c.AuthChain); len(chain) > 1 {

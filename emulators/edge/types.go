@@ -153,6 +153,9 @@ type Upstream interface {
 	Identities(hub string) []Identity
 	// Identity returns one of them, ErrNotFound where there is none.
 	Identity(hub, device, module string) (Identity, error)
+	// Welcome makes a scenario device that is not registered yet, where the hub has them, and makes parent the
+	// edge device of one that has none. It reports whether the device is registered.
+	Welcome(hub, device, parent string, certificate bool) bool
 	// Open makes a connection of an identity to the hub, as if it stood there itself. ErrNotFound where the
 	// identity is gone.
 	Open(hub string, id Identity, o Origin, down CloudSink) (Cloud, error)

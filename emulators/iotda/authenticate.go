@@ -57,7 +57,14 @@ func (s *Service) Authenticate(c Credentials) (Identity, error) {
 	who := Identity{Instance: c.Instance, DeviceID: id.DeviceID}
 	d, err := s.Device(c.Instance, id.DeviceID)
 	if err != nil {
-		return who, asError(s.selfRegister(c, id.DeviceID))
+		fresh, ok := s.scenarioDevice(c, id.DeviceID)
+		if !ok {
+			return who, asError(s.selfRegister(c, id.DeviceID))
+		}
+		var r *rule.Refusal
+		if d, r = s.welcome(fresh, id, c); r != nil {
+			return who, r
+		}
 	}
 	if d.Auth.Type == AuthCertificates {
 		err = asError(s.byCertificate(d, c))

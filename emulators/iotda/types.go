@@ -25,6 +25,8 @@ type Instance struct {
 	Scopes []Scope
 	// AccessKeys sign calls of the application API. Without any, every signature and token is accepted.
 	AccessKeys []AccessKey
+	// Scenarios registers scenario devices (fault.Scenario) when they first come.
+	Scenarios bool
 }
 
 // Scope is an enrollment group of the provisioning service: devices name it in their client id.

@@ -58,6 +58,7 @@ type subject struct {
 	auth     Authentication // the device's or the module's
 	moduleID string
 	genID    string
+	fresh    bool // a scenario device that is registered once it has proved who it is
 }
 
 func (s subject) name() string { return name(s.device.DeviceID, s.moduleID) }
@@ -78,10 +79,7 @@ func (s *Service) Authenticate(_ context.Context, c Credentials) (Identity, erro
 	if r != nil {
 		return Identity{}, r
 	}
-	id := Identity{
-		Hub: who.hub.Host, DeviceID: who.device.DeviceID, ModuleID: who.moduleID,
-		GenerationID: who.genID, Switches: who.hub.Switches,
-	}
+	id := Identity{Hub: who.hub.Host, DeviceID: who.device.DeviceID, ModuleID: who.moduleID, Switches: who.hub.Switches}
 	switch who.auth.Type {
 	case AuthSelfSigned, AuthCA:
 		id.Auth, r = s.byCertificate(who, c)
@@ -91,6 +89,10 @@ func (s *Service) Authenticate(_ context.Context, c Credentials) (Identity, erro
 	if r != nil {
 		return Identity{}, r
 	}
+	if r := s.welcome(&who); r != nil {
+		return Identity{}, r
+	}
+	id.GenerationID = who.genID
 	if r := disabledRefusal(who.device); r != nil {
 		return Identity{}, r
 	}
@@ -111,7 +113,10 @@ func (s *Service) identify(c Credentials) (subject, *rule.Refusal) {
 	}
 	who := subject{hub: hub, moduleID: c.ModuleID}
 	d, ok := s.devices.Get(key(hub.Host, c.DeviceID))
-	if !ok {
+	if !ok && c.ModuleID == "" {
+		d, who.fresh = scenarioDevice(hub, c.DeviceID, c.Password == "" && len(c.Certificates) > 0)
+	}
+	if !ok && !who.fresh {
 		return subject{}, s.unknownDevice(hub.Host, c.DeviceID)
 	}
 	who.device, who.auth, who.genID = d, d.Authentication, d.GenerationID

@@ -8,11 +8,15 @@ import (
 // codeThrottled is the error code of requests beyond the limit ("Troubleshoot IoT Hub error codes").
 const codeThrottled = 429001
 
+// step is a step of this session.
+func (c *Session) step(s fault.Step) fault.Where {
+	return fault.Where{Step: s, Platform: Platform, Endpoint: c.id.Hub, Device: c.id.Name(), Conn: c.origin.Conn, Address: c.origin.Address}
+}
+
 // broken asks for a fault at a step of this session. The refusal has no rule, because no rule was broken;
 // a silent one means that the request is lost. nil: nothing is set.
 func (c *Session) broken(step fault.Step) *rule.Refusal {
-	a, hit := c.svc.faults.At(fault.Where{Step: step, Platform: Platform, Endpoint: c.id.Hub, Device: c.id.Name(),
-		Conn: c.origin.Conn, Address: c.origin.Address})
+	a, hit := c.svc.faults.At(c.step(step))
 	if !hit {
 		return nil
 	}

@@ -47,6 +47,8 @@ type Switches struct {
 	// IgnoreFaultProperties leaves telemetry with AzIoTHub_FaultOperationType alone; false carries out the
 	// fault that it asks for, for the SDKs' own end-to-end suites.
 	IgnoreFaultProperties bool
+	// Scenarios makes the identities of scenario devices (fault.Scenario) when they first come.
+	Scenarios bool
 }
 
 // The defaults of Switches.

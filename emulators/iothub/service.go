@@ -33,7 +33,7 @@ type Config struct {
 	Journal *journal.Journal
 	Store   *store.Store
 	Log     *slog.Logger // nil discards
-	Faults  *fault.Set   // asked at twin.get, twin.patch and method; nil has none
+	Faults  *fault.Set   // asked at twin.get, twin.patch, method and token; nil has none
 	// Consumer reads every device-to-cloud message; nil is none.
 	Consumer Consumer
 	// TelemetryMessages and TelemetryBytes bound the kept telemetry, the oldest goes first.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fakecloud/fakecloud/internal/clock"
+	"github.com/fakecloud/fakecloud/internal/fault"
 	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/rule"
 )
@@ -38,6 +39,7 @@ type Session struct {
 	down   Downlink
 	sent   map[uint64]string // locks of the messages it was sent, by number; guarded by Service.c2dMu
 	stamps []Property        // constant part of what is stamped on telemetry
+	grace  time.Duration     // between the token's end and the connection's
 	expiry clock.Timer
 	wanted atomic.Pointer[request] // a fault that the last message asks for
 	follow follow
@@ -56,7 +58,8 @@ const (
 // If the identity has gone or been disabled since Authenticate, or its token has run out, the new
 // connection is closed at once. The caller calls Close when the connection has ended, whoever ended it.
 func (s *Service) Open(id Identity, o Origin, d Downlink) *Session {
-	c := &Session{svc: s, id: id, origin: o, down: d}
+	c := &Session{svc: s, id: id, origin: o, down: d, grace: id.Switches.grace()}
+	c.shorten()
 	c.stamps = c.fixedStamps()
 	k := c.key()
 	s.mu.Lock()
@@ -116,17 +119,26 @@ func sessionKey(hub, device, module string) string { return key(hub, device, mod
 // farAway bounds timers: a token for longer lives as long as its connection.
 const farAway = 10 * 365 * 24 * time.Hour
 
+// shorten lets a fault say how long the connection's token is good, without a grace.
+func (c *Session) shorten() {
+	if c.id.Expires.IsZero() {
+		return
+	}
+	if a, hit := c.svc.faults.At(c.step(fault.Token)); hit {
+		c.id.Expires, c.grace = c.svc.clock.Wall().Add(time.Duration(*a.Expire)), 0
+	}
+}
+
 // armExpiry cuts the connection when its token has run out and the grace with it (HUB-24).
 func (c *Session) armExpiry() {
 	if c.id.Expires.IsZero() {
 		return
 	}
-	grace := c.id.Switches.grace()
 	left := c.id.Expires.Sub(c.svc.clock.Wall())
 	if left > farAway {
 		return
 	}
-	t := c.svc.clock.AfterFunc(left+grace, func() { c.cut(c.expired()) })
+	t := c.svc.clock.AfterFunc(left+c.grace, func() { c.cut(c.expired()) })
 	c.svc.mu.Lock()
 	c.expiry = t
 	c.svc.mu.Unlock()
@@ -134,7 +146,7 @@ func (c *Session) armExpiry() {
 
 func (c *Session) expired() *rule.Refusal {
 	return refusal("HUB-24/expired", "the connection's token has run out",
-		"se "+stamp(c.id.Expires), fmt.Sprintf("a new connection with a new token within %s after se", c.id.Switches.grace()))
+		"se "+stamp(c.id.Expires), fmt.Sprintf("a new connection with a new token within %s after se", c.grace))
 }
 
 // Expire does now what the end of its token does to the connection of a device (and of its modules) or of

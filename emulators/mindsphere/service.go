@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/fakecloud/fakecloud/internal/clock"
+	"github.com/fakecloud/fakecloud/internal/fault"
 	"github.com/fakecloud/fakecloud/internal/ids"
 	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/store"
@@ -17,13 +18,14 @@ const Platform = "mindsphere"
 // journal's endpoint for agents whose tenant cannot be told.
 const HostEU1 = "mindconnectmqtt.eu1.mindsphere.io"
 
-// Config makes a Service. All but Log is required.
+// Config makes a Service. All but Log and Faults is required.
 type Config struct {
 	Clock   clock.Clock
 	IDs     *ids.Source
 	Journal *journal.Journal
 	Store   *store.Store
 	Log     *slog.Logger // nil discards
+	Faults  *fault.Set   // asked at token; nil has none
 }
 
 // Service is all tenants of one instance. Its methods may be called concurrently.
@@ -31,6 +33,7 @@ type Service struct {
 	clock   clock.Clock
 	ids     *ids.Source
 	journal *journal.Journal
+	faults  *fault.Set
 	store   *store.Store
 	log     *slog.Logger
 	certs   certCache
@@ -66,7 +69,7 @@ func New(c Config) *Service {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Service{
-		clock: c.Clock, ids: c.IDs, journal: c.Journal, store: c.Store, log: c.Log,
+		clock: c.Clock, ids: c.IDs, journal: c.Journal, faults: c.Faults, store: c.Store, log: c.Log,
 		tenants:  store.NewTable(c.Store, "mindsphere.tenants", Tenant.clone),
 		cas:      store.NewTable[CA](c.Store, "mindsphere.cas", nil),
 		agents:   store.NewTable(c.Store, "mindsphere.agents", Agent.clone),

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fakecloud/fakecloud/internal/fault"
 	"github.com/fakecloud/fakecloud/internal/wire/mindsphere"
 )
 
@@ -58,7 +59,12 @@ func (s *Service) issueToken(from sender, payload []byte) Outcome {
 	if !root.ok() {
 		return swallowed("MS-28/request", root.doc.summary(), root.doc.problems[0].Path, `{"id":"{any id}"}`)
 	}
-	r := s.newToken(tokenClaims{Subject: from.ClientID, Tenant: from.Tenant, Scope: []string{agentScope}})
+	life := tokenLife
+	if a, hit := s.faults.At(fault.Where{Step: fault.Token, Platform: Platform, Endpoint: from.Tenant, Device: from.ClientID,
+		Conn: from.event.Conn, Address: from.event.Address}); hit {
+		life = time.Duration(*a.Expire)
+	}
+	r := s.newToken(tokenClaims{Subject: from.ClientID, Tenant: from.Tenant, Scope: []string{agentScope}}, life)
 	e := response{ID: s.ulid(), CorrelationID: s.ulid(), RequestID: request, Data: r}
 	m := Message{Channel: mindsphere.TokenResponse, Payload: marshal(e)}
 	r.AccessToken = "****"
@@ -67,12 +73,12 @@ func (s *Service) issueToken(from sender, payload []byte) Outcome {
 	return Outcome{Answers: []Message{m}}
 }
 
-// newToken signs a token for an hour.
-func (s *Service) newToken(c tokenClaims) tokenResponse {
+// newToken signs a token that is good for life.
+func (s *Service) newToken(c tokenClaims, life time.Duration) tokenResponse {
 	now := s.clock.Wall().UTC()
-	c.ID, c.IssuedAt, c.Expires = s.ids.Hex(32), now.Unix(), now.Add(tokenLife).Unix()
+	c.ID, c.IssuedAt, c.Expires = s.ids.Hex(32), now.Unix(), now.Add(life).Unix()
 	signed := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + base64.RawURLEncoding.EncodeToString(marshal(c))
-	return tokenResponse{AccessToken: signed + "." + s.sign(signed), TokenType: "Bearer", ExpiresIn: int(tokenLife / time.Second),
+	return tokenResponse{AccessToken: signed + "." + s.sign(signed), TokenType: "Bearer", ExpiresIn: int(life / time.Second),
 		Scope: c.Scope, ID: c.ID, Timestamp: now.Unix()}
 }
 
@@ -81,7 +87,7 @@ func (s *Service) TenantToken(tenant string) (json.RawMessage, error) {
 	if _, ok := s.Tenant(tenant); !ok {
 		return nil, fmt.Errorf("tenant %q: %w", clip(tenant), ErrNotFound)
 	}
-	return marshal(s.newToken(tokenClaims{Subject: tenant, Tenant: tenant, Scope: []string{"mdsp:core:Admin3rdPartyTechUser"}})), nil
+	return marshal(s.newToken(tokenClaims{Subject: tenant, Tenant: tenant, Scope: []string{"mdsp:core:Admin3rdPartyTechUser"}}, tokenLife)), nil
 }
 
 // TokenAgent returns the tenant and the subject (an agent's client id, or the tenant) of an access token that

@@ -74,7 +74,7 @@ func (c *conn) connect(pk packets.Packet) packets.Packet {
 
 // connectFails does what a fault at step connect says; the CONNECT is then not judged at all.
 func (c *conn) connectFails() bool {
-	a := c.fails(fault.Connect)
+	a := c.judge(fault.Connect)
 	if a.Code != nil {
 		c.answerConnect(*a.Code)
 		c.end(ErrFault)

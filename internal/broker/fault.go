@@ -14,9 +14,14 @@ var ErrFault = errors.New("a fault that was set ended the connection")
 // fails asks for a fault at a step of this connection, does what every step has in common (delay, close,
 // reset), and returns the rest for the caller. The caller looks at c.ctx afterwards.
 func (c *conn) fails(step fault.Step) fault.Action {
-	if c.srv.cfg.Faults.Idle() {
+	if c.srv.cfg.Faults.Spares(c.name) {
 		return fault.Action{}
 	}
+	return c.judge(step)
+}
+
+// judge is fails for a step that also scenario devices may begin at.
+func (c *conn) judge(step fault.Step) fault.Action {
 	var delayed func()
 	a, hit := c.srv.cfg.Faults.At(c.where(step, func(a fault.Action) {
 		if a.Delay != nil {
@@ -85,7 +90,7 @@ func abort(conn net.Conn) {
 
 // deliver is enqueue behind the faults of step deliver: what is lost or late counts as sent.
 func (c *conn) deliver(m Outgoing, start bool) bool {
-	if c.srv.cfg.Faults.Idle() {
+	if c.srv.cfg.Faults.Spares(c.name) {
 		return c.enqueue(m, start)
 	}
 	late := false

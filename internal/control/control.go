@@ -59,6 +59,7 @@ func New(p *plane.Plane, opt Options) http.Handler {
 	a.life()
 	a.clock()
 	a.faults()
+	a.scenarios()
 	a.edge()
 	a.mux.HandleFunc("/", a.unknown)
 	describePages(a.huma.OpenAPI())

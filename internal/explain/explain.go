@@ -34,6 +34,7 @@ type Report struct {
 	Summary      string          `json:"summary" doc:"one sentence"`
 	Refused      bool            `json:"refused" doc:"whether a refusal explains what was asked"`
 	Explanations []Explanation   `json:"explanations" doc:"newest first"`
+	Scenarios    []string        `json:"scenarios,omitempty" doc:"of scenario devices: what they meet because of their ids, and what a correct client does"`
 	Story        []string        `json:"story,omitempty" doc:"what did happen"`
 	Advice       []string        `json:"advice,omitempty" doc:"what the client's own error text means, and what to check"`
 	NearMisses   []string        `json:"nearMisses,omitempty" doc:"devices, registered or seen, with a name like the one asked for"`
@@ -89,7 +90,7 @@ func Explain(j Events, rules *rule.Table, q Query) Report {
 	}
 	s := tell(j, q)
 	if !r.Refused || q.Device != "" || q.Address != "" {
-		r.Story = s.lines()
+		r.Story, r.Scenarios = s.lines(), s.scenarios(q)
 	}
 	if r.Refused {
 		r.Summary = headline(&r.Explanations[0])
@@ -99,6 +100,9 @@ func Explain(j Events, rules *rule.Table, q Query) Report {
 		return r
 	}
 	r.Summary = s.summary(q)
+	if len(r.Scenarios) > 0 {
+		r.Summary += "; what has gone wrong was meant to: it is a scenario device"
+	}
 	r.Events = s.newest
 	if q.Device != "" && s.events == 0 {
 		r.NearMisses = Closest(q.Device, append(seenDevices(j), q.Known...))

@@ -33,6 +33,7 @@ func Page(w io.Writer, r Report) error {
 	for _, x := range r.Explanations {
 		p.explanation(x)
 	}
+	p.list("Scenario devices", "", r.Scenarios)
 	p.list("What did happen", "", r.Story)
 	p.list("Near misses", "code", r.NearMisses)
 	p.list("Check", "", r.Advice)

@@ -14,6 +14,7 @@ type story struct {
 	events    int
 	newest    []journal.Event
 	platforms map[string]*chapter
+	fired     map[string]*firing // by device
 }
 
 // chapter is a platform's part of a story.
@@ -42,6 +43,7 @@ func tell(j Events, q Query) *story {
 			return
 		}
 		s.events++
+		s.met(e)
 		if s.newest = append(s.newest, *e); len(s.newest) > shown {
 			s.newest = append(s.newest[:0], s.newest[1:]...)
 		}

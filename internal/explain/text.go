@@ -25,6 +25,7 @@ func Text(w io.Writer, r Report, colour bool) error {
 		p.line("")
 		p.explanation(&r.Explanations[i])
 	}
+	p.list("Scenario devices", r.Scenarios)
 	p.list("What did happen", r.Story)
 	p.list("Near misses", r.NearMisses)
 	p.list("Check", r.Advice)

@@ -25,6 +25,9 @@ const (
 	TwinGet     Step = "twin.get"
 	TwinPatch   Step = "twin.patch"
 	Method      Step = "method"
+	// Token is where a credential's end is fixed: a connection by SAS token at a hub, or the access token
+	// that a MindSphere agent is given.
+	Token Step = "token"
 	// EdgeUpstream is what an Edge gateway sends to its hub: a dropped batch is tried again later.
 	EdgeUpstream Step = "edge.upstream"
 )
@@ -37,11 +40,12 @@ var allowed = map[Step][]string{
 	Publish:      {"close", "reset", "drop", "duplicate"},
 	Puback:       {"close", "reset", "drop"},
 	Deliver:      {"close", "reset", "drop", "duplicate"},
-	DPSRegister:  {"code", "throttle", "drop"},
+	DPSRegister:  {"code", "throttle", "rounds", "drop"},
 	DPSPoll:      {"code", "throttle", "drop"},
 	TwinGet:      {"code", "throttle", "drop"},
 	TwinPatch:    {"code", "throttle", "drop"},
 	Method:       {"drop"},
+	Token:        {"expire"},
 	EdgeUpstream: {"drop"},
 }
 
@@ -69,12 +73,16 @@ type Match struct {
 
 // Action is what goes wrong: exactly one of the kinds, or a delay alone, or a delay before a kind.
 type Action struct {
-	Code      *int `json:"code,omitempty"`      // the step answers with this return code or status
-	Throttle  *int `json:"throttle,omitempty"`  // status 429 with this retry-after in seconds
-	Close     bool `json:"close,omitempty"`     // the connection closes without an answer
-	Reset     bool `json:"reset,omitempty"`     // the connection is reset (RST)
-	Drop      bool `json:"drop,omitempty"`      // the packet is lost, the connection stays
-	Duplicate bool `json:"duplicate,omitempty"` // the packet is seen twice
+	Code     *int `json:"code,omitempty"`     // the step answers with this return code or status
+	Throttle *int `json:"throttle,omitempty"` // status 429 with this retry-after in seconds
+	// Rounds lets a registration come through; so many of its polls are answered with status assigning.
+	Rounds *int `json:"rounds,omitempty"`
+	// Expire ends what was accepted so soon, whatever the credential itself says.
+	Expire    *Duration `json:"expire,omitempty"`
+	Close     bool      `json:"close,omitempty"`     // the connection closes without an answer
+	Reset     bool      `json:"reset,omitempty"`     // the connection is reset (RST)
+	Drop      bool      `json:"drop,omitempty"`      // the packet is lost, the connection stays
+	Duplicate bool      `json:"duplicate,omitempty"` // the packet is seen twice
 	// ServerCert presents a server certificate that is wrong: one of ServerCerts.
 	ServerCert string    `json:"servercert,omitempty"`
 	Delay      *Duration `json:"delay,omitempty"` // waits first, by the timers clock; at step tls by real time
@@ -96,8 +104,11 @@ func (d *Duration) UnmarshalText(text []byte) error {
 // ServerCerts are the ways in which a server certificate can be wrong.
 var ServerCerts = []string{"expired", "not-yet-valid", "wrong-name", "unknown-ca", "missing-intermediate"}
 
-// mostDelay bounds a delay.
-const mostDelay = 10 * time.Minute
+// mostDelay bounds a delay, mostExpire how soon something may end.
+const (
+	mostDelay  = 10 * time.Minute
+	mostExpire = 24 * time.Hour
+)
 
 // ErrInvalid is wrapped by every error of Validate.
 var ErrInvalid = errors.New("invalid fault")
@@ -138,19 +149,31 @@ func (f Fault) Validate() error {
 	case f.Action.Delay != nil && !slices.Contains(connectionSteps, f.Match.Step):
 		return wrong("action.delay", "at step %s it is one of %s", f.Match.Step, strings.Join(kinds, ", "))
 	case len(set) == 0 && f.Action.Delay == nil:
-		return wrong("action", "at step %s it is one of %s, or delay", f.Match.Step, strings.Join(kinds, ", "))
+		return wrong("action", "at step %s it is one of %s%s", f.Match.Step, strings.Join(kinds, ", "), orDelay(f.Match.Step))
 	case len(set) == 1 && !slices.Contains(kinds, set[0]):
-		return wrong("action."+set[0], "at step %s it is one of %s, or delay", f.Match.Step, strings.Join(kinds, ", "))
+		return wrong("action."+set[0], "at step %s it is one of %s%s", f.Match.Step, strings.Join(kinds, ", "), orDelay(f.Match.Step))
 	case f.Action.Delay != nil && (*f.Action.Delay <= 0 || time.Duration(*f.Action.Delay) > mostDelay):
 		return wrong("action.delay", "it is more than 0 and at most %s", mostDelay)
 	}
 	return f.Action.validateNumbers(f.Match.Step, wrong)
 }
 
+// orDelay is what else may happen at a step of a connection.
+func orDelay(s Step) string {
+	if slices.Contains(connectionSteps, s) {
+		return ", or delay"
+	}
+	return ""
+}
+
 func (a Action) validateNumbers(step Step, wrong func(string, string, ...any) error) error {
 	switch {
 	case a.Throttle != nil && (*a.Throttle < 0 || *a.Throttle > 3600):
 		return wrong("action.throttle", "it is a retry-after from 0 to 3600 seconds")
+	case a.Rounds != nil && (*a.Rounds < 0 || *a.Rounds > 100):
+		return wrong("action.rounds", "it is a number of polls from 0 to 100")
+	case a.Expire != nil && (*a.Expire <= 0 || time.Duration(*a.Expire) > mostExpire):
+		return wrong("action.expire", "it is more than 0 and at most %s", mostExpire)
 	case a.Code == nil:
 		return nil
 	case step == Connect && (*a.Code < 1 || *a.Code > 5):
@@ -170,7 +193,7 @@ func (a Action) kinds() []string {
 		name string
 		set  bool
 	}{
-		{"code", a.Code != nil}, {"throttle", a.Throttle != nil}, {"close", a.Close}, {"reset", a.Reset},
+		{"code", a.Code != nil}, {"throttle", a.Throttle != nil}, {"rounds", a.Rounds != nil}, {"expire", a.Expire != nil}, {"close", a.Close}, {"reset", a.Reset},
 		{"drop", a.Drop}, {"duplicate", a.Duplicate}, {"servercert", a.ServerCert != ""},
 	} {
 		if k.set {

@@ -39,6 +39,12 @@ func TestValidateNamesTheKey(t *testing.T) {
 		`{"match":{"step":"connect","host":"a"},"action":{"close":true}}`:       "match.host",
 		`{"match":{"step":"tls"},"action":{"servercert":"old"}}`:                "action.servercert",
 		`{"match":{"step":"connect"},"action":{"servercert":"expired"}}`:        "action.servercert",
+		`{"match":{"step":"connect"},"action":{"rounds":2}}`:                    "action.rounds",
+		`{"match":{"step":"dps.register"},"action":{"rounds":101}}`:             "action.rounds",
+		`{"match":{"step":"token"},"action":{"expire":"48h"}}`:                  "action.expire",
+		`{"match":{"step":"token"},"action":{"expire":"-1s"}}`:                  "action.expire",
+		`{"match":{"step":"token"},"action":{"drop":true}}`:                     "action.drop",
+		`{"match":{"step":"token"},"action":{"delay":"1s"}}`:                    "action.delay",
 		`{"match":{"step":"publish"},"action":{"delay":"1h"}}`:                  "action.delay",
 		`{"match":{"step":"publish"},"action":{"drop":true},"probability":2}`:   "probability",
 		`{"match":{"step":"publish"},"action":{"drop":true},"count":-1}`:        "count",
@@ -51,6 +57,8 @@ func TestValidateNamesTheKey(t *testing.T) {
 		`{"match":{"step":"connect"},"action":{"code":3,"delay":"2s"},"count":2}`,
 		`{"match":{"step":"publish","device":"meter-*"},"action":{"delay":"50ms"}}`,
 		`{"match":{"step":"dps.poll"},"action":{"throttle":5}}`,
+		`{"match":{"step":"dps.register"},"action":{"rounds":0}}`,
+		`{"match":{"step":"token"},"action":{"expire":"5s"}}`,
 	} {
 		require.NoError(t, parse(t, text).Validate(), text)
 	}

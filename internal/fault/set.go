@@ -24,6 +24,8 @@ type Set struct {
 
 	mu     sync.Mutex
 	faults []*live
+
+	scenarios scenarioDevices
 }
 
 // live is a fault with what it has left.
@@ -120,15 +122,35 @@ func (s *Set) remove(id string) bool {
 	return len(s.faults) < n
 }
 
-// Idle reports that no fault is set, which costs next to nothing to ask.
-func (s *Set) Idle() bool { return s == nil || !s.armed.Load() }
+// Idle reports that nothing goes wrong for anybody who has come already, which costs next to nothing to ask: no
+// fault is set, and no scenario device has come.
+func (s *Set) Idle() bool { return s == nil || !s.armed.Load() && !s.scenarios.met.Load() }
 
-// At returns what goes wrong at a step: the action of the first fault that matches and fires. Its firing
-// is journalled.
+// Spares is Idle for one device: it is no scenario device.
+func (s *Set) Spares(device string) bool { return s.Idle() || !s.armed.Load() && !isReserved(device) }
+
+// At returns what goes wrong at a step: the action of the first fault that matches and fires, else what the
+// device's scenario says. Its firing is journalled.
 func (s *Set) At(w Where) (Action, bool) {
-	if s.Idle() {
+	if s == nil {
 		return Action{}, false
 	}
+	if opens(w.Step) && isReserved(w.Device) {
+		s.meet(w)
+	}
+	if s.armed.Load() {
+		if a, hit := s.set(w); hit {
+			return a, true
+		}
+	}
+	if s.scenarios.met.Load() {
+		return s.scenario(w)
+	}
+	return Action{}, false
+}
+
+// set returns what a fault that was set does at a step.
+func (s *Set) set(w Where) (Action, bool) {
 	f, ok := s.fire(w)
 	if !ok {
 		return Action{}, false

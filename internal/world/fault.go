@@ -24,13 +24,15 @@ type FaultMatch struct {
 	Endpoint string `yaml:"endpoint" doc:"one instance; default all"`
 	Device   string `yaml:"device" doc:"device ids, a glob; default all"`
 	Host     string `yaml:"host" doc:"name that a handshake is for, a glob; step tls alone knows it"`
-	Step     string `yaml:"step" enum:"connect deliver dps.poll dps.register edge.upstream method puback publish subscribe tls twin.get twin.patch" world:"judged" doc:"named point of a flow"`
+	Step     string `yaml:"step" enum:"connect deliver dps.poll dps.register edge.upstream method puback publish subscribe tls token twin.get twin.patch" world:"judged" doc:"named point of a flow"`
 }
 
 // FaultAction is what goes wrong.
 type FaultAction struct {
 	Code       *int      `yaml:"code" doc:"answer with this return code or status"`
 	Throttle   *int      `yaml:"throttle" doc:"answer 429 with this retry-after in seconds"`
+	Rounds     *int      `yaml:"rounds" doc:"let a registration come through after so many polls that say assigning"`
+	Expire     *Duration `yaml:"expire" doc:"end what was accepted so soon, whatever the credential says"`
 	Close      bool      `yaml:"close" doc:"close the connection without an answer"`
 	Reset      bool      `yaml:"reset" doc:"reset the connection"`
 	Drop       bool      `yaml:"drop" doc:"lose the packet, keep the connection"`
@@ -45,7 +47,8 @@ func FaultOf(f fault.Fault) Fault {
 		ID: f.ID, Probability: f.Probability, Count: f.Count, Seed: f.Seed,
 		Match: FaultMatch{Platform: f.Match.Platform, Endpoint: f.Match.Endpoint, Device: f.Match.Device, Host: f.Match.Host,
 			Step: string(f.Match.Step)},
-		Action: FaultAction{Code: f.Action.Code, Throttle: f.Action.Throttle, Close: f.Action.Close, Reset: f.Action.Reset,
+		Action: FaultAction{Code: f.Action.Code, Throttle: f.Action.Throttle, Rounds: f.Action.Rounds,
+			Expire: (*Duration)(f.Action.Expire), Close: f.Action.Close, Reset: f.Action.Reset,
 			Drop: f.Action.Drop, Duplicate: f.Action.Duplicate, ServerCert: f.Action.ServerCert, Delay: (*Duration)(f.Action.Delay)},
 	}
 }
@@ -56,7 +59,8 @@ func (f Fault) Fault() fault.Fault {
 		ID: f.ID, Probability: f.Probability, Count: f.Count, Seed: f.Seed,
 		Match: fault.Match{Platform: f.Match.Platform, Endpoint: f.Match.Endpoint, Device: f.Match.Device, Host: f.Match.Host,
 			Step: fault.Step(f.Match.Step)},
-		Action: fault.Action{Code: f.Action.Code, Throttle: f.Action.Throttle, Close: f.Action.Close, Reset: f.Action.Reset,
+		Action: fault.Action{Code: f.Action.Code, Throttle: f.Action.Throttle, Rounds: f.Action.Rounds,
+			Expire: (*fault.Duration)(f.Action.Expire), Close: f.Action.Close, Reset: f.Action.Reset,
 			Drop: f.Action.Drop, Duplicate: f.Action.Duplicate, ServerCert: f.Action.ServerCert, Delay: (*fault.Duration)(f.Action.Delay)},
 	}
 }

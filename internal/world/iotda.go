@@ -18,6 +18,7 @@ type IoTDAInstance struct {
 	CommandTimeout   *Duration          `yaml:"commandTimeout" doc:"how long commands and property calls wait for the device; default 20s"`
 	BootstrapAddress string             `yaml:"bootstrapAddress" world:"max=256" doc:"what the provisioning service answers, HOST:PORT; default is the instance's MQTT host and 8883"`
 	Strategies       []string           `yaml:"strategies" doc:"keywords of provisioning strategies that devices may ask for"`
+	Scenarios        *bool              `yaml:"scenarios" doc:"register scenario devices (docs/scenarios.md) when they first come; default false, true in the default world"`
 	Scopes           []IoTDAScope       `yaml:"scopes" doc:"enrollment groups of the provisioning service"`
 	AccessKeys       []AccessKey        `yaml:"accessKeys" doc:"AK and SK that sign calls of the application API; without any every caller is accepted"`
 	Spaces           []Space            `yaml:"spaces" doc:"resource spaces beside the default one"`

@@ -163,6 +163,7 @@ type Hub struct {
 	DisableModuleSAS *bool           `yaml:"disableModuleSAS" doc:"refuse SAS tokens of modules; default false"`
 	Throttle         string          `yaml:"throttle" enum:"S1 S2 S3" doc:"tier whose limits a second hold at once, for one unit; default none"`
 	FaultProperties  *bool           `yaml:"faultProperties" doc:"carry out the faults that telemetry asks for by AzIoTHub_FaultOperationType; default true"`
+	Scenarios        *bool           `yaml:"scenarios" doc:"make the identities of scenario devices (docs/scenarios.md) when they first come; default false, true in the default world"`
 	Policies         []Policy        `yaml:"policies" doc:"shared access policies; without any the usual five are made with generated keys"`
 	Certificates     []CACertificate `yaml:"certificates" doc:"CA certificates uploaded to this hub"`
 	Devices          []Device        `yaml:"devices" doc:"device identities"`

@@ -49,6 +49,8 @@ func (n nobody) Identity(_, device, module string) (edge.Identity, error) {
 	return edge.Identity{}, edge.ErrNotFound
 }
 
+func (nobody) Welcome(string, string, string, bool) bool { return false }
+
 func (nobody) Open(string, edge.Identity, edge.Origin, edge.CloudSink) (edge.Cloud, error) {
 	return nil, edge.ErrAway
 }
