@@ -44,7 +44,11 @@ the wall judges credentials presented now and moves only by skew.`,
 			}}
 	}
 	skew := by("skew", "Set how far the wall reading stands from real time; may be negative", "-- -10m")
-	cmd.AddCommand(by("advance", "Move the timers on; returns when what became due has happened", "1h"), skew,
+	advance := by("advance", "Move the timers on; returns when what became due has happened", "1h")
+	advance.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return usagef("%w; time cannot move backwards; fakecloud clock skew -- -10m moves the wall reading either way", err)
+	})
+	cmd.AddCommand(advance, skew,
 		bare("freeze", "Stop the timers"), bare("resume", "Let the timers run again"))
 	skew.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return usagef("%w; a negative duration stands behind two hyphens: fakecloud clock skew -- -10m", err)

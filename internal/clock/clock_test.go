@@ -28,6 +28,31 @@ func TestAdvanceRefusesBackwards(t *testing.T) {
 	require.ErrorIs(t, New().Advance(-time.Second), ErrBackwards)
 }
 
+// Whoever freezes twice, or resumes what runs, changes nothing, and no reading ever goes back.
+func TestFreezeAndResumeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := New()
+		start := c.Now()
+		c.Resume()
+		<-time.After(time.Second)
+		require.Equal(t, time.Second, c.Now().Sub(start), "it was running")
+		for range 2 {
+			c.Freeze()
+			<-time.After(time.Minute)
+			require.Equal(t, time.Second, c.Now().Sub(start))
+		}
+		require.ErrorIs(t, c.Advance(-time.Second), ErrBackwards)
+		require.NoError(t, c.Advance(0))
+		require.Equal(t, time.Second, c.Now().Sub(start))
+		for range 2 {
+			c.Resume()
+			require.False(t, c.Frozen())
+		}
+		<-time.After(time.Second)
+		require.Equal(t, 2*time.Second, c.Now().Sub(start))
+	})
+}
+
 func TestStoppedTimerDoesNotRun(t *testing.T) {
 	c := New()
 	c.Freeze()

@@ -33,10 +33,24 @@ func TestClock(t *testing.T) {
 	require.Equal(t, "-10m0s", post("skew", `{"by":"-10m"}`, http.StatusOK).Skew)
 	require.False(t, post("resume", "", http.StatusOK).Frozen)
 
-	post("advance", `{"by":"-1s"}`, http.StatusUnprocessableEntity)
-	post("advance", `{"by":"soon"}`, http.StatusUnprocessableEntity)
-	post("skew", `{"by":"999999h"}`, http.StatusUnprocessableEntity)
+	stands := in.plane.Clock.Now()
+	in.plane.Clock.Freeze()
+	for _, wrong := range []struct{ path, by, says string }{
+		{"advance", "-1s", "by: time cannot move backwards; POST /api/v1/clock/skew moves the wall reading either way"},
+		{"advance", "soon", "by: a duration of at most ten years is wanted"},
+		{"advance", "999999h", "by: a duration of at most ten years is wanted"},
+		{"advance", "", "by: a duration of at most ten years is wanted"},
+		{"skew", "999999h", "by: a duration of at most ten years is wanted"},
+		{"skew", "-999999h", "by: a duration of at most ten years is wanted"},
+	} {
+		a := in.do(t, http.MethodPost, "/api/v1/clock/"+wrong.path, `{"by":"`+wrong.by+`"}`, "Content-Type", "application/json")
+		require.Equal(t, http.StatusUnprocessableEntity, a.status, a.body)
+		require.Contains(t, a.body, wrong.says)
+		require.NotContains(t, a.body, "999999", "what was sent is not shown")
+	}
 	post("advance", `{}`, http.StatusUnprocessableEntity)
+	require.Less(t, in.plane.Clock.Now().Sub(stands), time.Minute)
+	require.Equal(t, -10*time.Minute, in.plane.Clock.Skewed(), "nothing has changed")
 
 	a := in.get(t, "/api/v1/clock")
 	require.Equal(t, http.StatusOK, a.status)
