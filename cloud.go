@@ -133,21 +133,8 @@ func Open(ctx context.Context, config Config) (*Cloud, error) {
 	if err := c.openState(); err != nil { // before all else that writes: it holds the directory's lock
 		return nil, err
 	}
-	if err := c.openPKI(first); err != nil {
-		return nil, errors.Join(err, c.state.Close())
-	}
-	if err := errors.Join(c.state.Err(), c.gen().state.Err(), c.seedWorld(first), c.gen().serve()); err != nil {
-		return nil, errors.Join(err, c.pki.Close(), c.state.Close())
-	}
-	if _, err := c.faults.Put(faultsOf(first)...); err != nil {
-		return nil, errors.Join(err, c.pki.Close(), c.state.Close())
-	}
-	var lastConn uint64
-	if config.DataDir != "" {
-		c.tail, lastConn = openTail(c.journal, c.state)
-	}
-	if err := c.open(lastConn, listen); err != nil {
-		return nil, errors.Join(err, c.pki.Close(), c.state.Close())
+	if err := c.start(first, listen); err != nil {
+		return nil, errors.Join(err, c.undo())
 	}
 	if c.tail != nil {
 		c.tail.run(c.door.LastConn)
@@ -155,6 +142,35 @@ func Open(ctx context.Context, config Config) (*Cloud, error) {
 	c.pki.Warm()
 	c.gen().warmEdge()
 	return c, nil
+}
+
+// start makes what lies in front of the state, and opens the door at last.
+func (c *Cloud) start(first *world.World, listen func(network, address string) (net.Listener, error)) error {
+	if err := c.openPKI(first); err != nil {
+		return err
+	}
+	if err := errors.Join(c.state.Err(), c.gen().state.Err(), c.seedWorld(first), c.gen().serve()); err != nil {
+		return err
+	}
+	if _, err := c.faults.Put(faultsOf(first)...); err != nil {
+		return err
+	}
+	var lastConn uint64
+	if c.config.DataDir != "" {
+		c.tail, lastConn = openTail(c.journal, c.state)
+	}
+	return c.open(lastConn, listen)
+}
+
+// undo ends an instance that has not started: its timers would keep it alive.
+func (c *Cloud) undo() error {
+	c.gen().abandon()
+	c.out.Close()
+	var err error
+	if c.pki != nil {
+		err = c.pki.Close()
+	}
+	return errors.Join(err, c.state.Close())
 }
 
 func seedOf(config Config) uint64 {
