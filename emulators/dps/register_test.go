@@ -263,7 +263,7 @@ func TestDisabled(t *testing.T) {
 	require.Contains(t, final.Refusal.Seen, "enrollment group g")
 }
 
-// The door one came through (design 2.4) is handed over instead of the hub's name, to that caller only.
+// The door one came through is handed over instead of the hub's name, to that caller only.
 func TestAssignedHubFollowsTheDoor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

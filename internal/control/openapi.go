@@ -55,7 +55,7 @@ func namePaths(o *huma.OpenAPI) {
 	}
 }
 
-// Event documents journal.Event's JSON form (design 2.7).
+// Event documents journal.Event's JSON form.
 type Event struct {
 	Seq           uint64            `json:"seq" doc:"sequence number, counted from 1"`
 	Time          string            `json:"time" format:"date-time"`

@@ -37,7 +37,7 @@ func (n *names) accepted(name string, local netip.Addr) []string {
 	return all
 }
 
-// handOver returns the host to hand over to a client that came to local by name (design 2.4); vendor says
+// handOver returns the host to hand over to a client that came to local by name; vendor says
 // that name is a vendor's, which needs none. What the client dialled leads back here: a name with a dot,
 // or else the address, since the C, Java and C# SDKs refuse a name without a dot. An address that is only
 // inside a container or behind a mapped port is told by --advertise.

@@ -34,7 +34,7 @@ type target struct {
 	refusal  *rule.Refusal
 }
 
-// route decides where a client goes (design 2.3). A name that tells the platform settles that; the CONNECT
+// route decides where a client goes. A name that tells the platform settles that; the CONNECT
 // or the path then settles the instance, and goes before the name's own instance, since every vendor
 // routes by user name. Without a telling name the platforms are asked in turn.
 func route(h Hello, t *table) target {

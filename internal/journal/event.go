@@ -74,7 +74,7 @@ type Event struct {
 // Code returns a pointer to n, for Event.Code.
 func Code(n int) *int { return &n }
 
-// wire is the JSON form of an Event (design 2.7).
+// wire is the JSON form of an Event.
 type wire struct {
 	Seq           uint64            `json:"seq"`
 	Time          string            `json:"time"`

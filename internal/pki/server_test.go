@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// dialled are names and addresses of every form of the host table (design 2.4) that clients may dial.
+// dialled are names and addresses of every form of the host table that clients may dial.
 var dialled = []string{
 	"global.azure-devices-provisioning.net", "global.azure-devices-provisioning.cn", "fakecloud-dps.azure-devices-provisioning.net",
 	"fakecloud-hub.azure-devices.net", "fakecloud-hub.device.azure-devices.net", "fakecloud-hub.service.azure-devices.net",

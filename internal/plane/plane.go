@@ -124,7 +124,7 @@ var (
 	ErrNoUpstream = errors.New("the gateway's upstream is down")
 )
 
-// World reads and changes the running world (YAML, design 2.5). Changes are all or nothing.
+// World reads and changes the running world (YAML). Changes are all or nothing.
 type World interface {
 	// Current returns the running world as YAML, keys and secrets included: it is the tester's own.
 	Current() ([]byte, error)

@@ -26,21 +26,6 @@ func Format(w *World) []byte {
 	return []byte(p.b.String())
 }
 
-// FormatOne writes any part of a world, such as a Device or []Hub, as YAML.
-func FormatOne(part any) []byte {
-	var p printer
-	v := reflect.ValueOf(part)
-	if v.Kind() == reflect.Pointer {
-		v = v.Elem()
-	}
-	if v.Kind() == reflect.Slice {
-		p.list(v, 0)
-	} else {
-		p.mapping(v, 0)
-	}
-	return []byte(p.b.String())
-}
-
 type printer struct{ b strings.Builder }
 
 func (p *printer) indent(n int) { p.b.WriteString(strings.Repeat("  ", n)) }

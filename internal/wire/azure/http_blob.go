@@ -73,9 +73,6 @@ func FormatBlobSAS(s BlobSAS, key []byte, resource string) string {
 	return "?" + f.Encode()
 }
 
-// MaskBlobURL hides the signature in a path with query.
-func MaskBlobURL(text string) string { return MaskSAS(text) }
-
 // Limits of a block list.
 const (
 	MaxBlockList = 4 << 20 // bytes of its XML

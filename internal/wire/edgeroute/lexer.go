@@ -27,10 +27,6 @@ const (
 	symbol
 )
 
-func (k kind) String() string {
-	return [...]string{"the end", "a name", "a system property", "a text", "a number", "a symbol"}[k]
-}
-
 type token struct {
 	kind  kind
 	text  string // of a text its value
