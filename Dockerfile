@@ -11,6 +11,9 @@ RUN own=github.com/fakecloud/fakecloud && CGO_ENABLED=0 go build -trimpath -tags
     -gcflags github.com/danielgtaylor/...=-l -gcflags github.com/goccy/...=-l -gcflags github.com/spf13/...=-l \
     -gcflags github.com/eclipse/...=-l -gcflags github.com/gorilla/...=-l -gcflags github.com/coder/...=-l \
     -gcflags net/http=-l -gcflags encoding/xml=-l -gcflags regexp/...=-l -gcflags encoding/asn1=-l \
+    -gcflags crypto/x509=-l -gcflags crypto/hpke=-l -gcflags math/big=-l -gcflags text/...=-l -gcflags flag=-l \
+    -gcflags net/url=-l -gcflags net/mail=-l -gcflags mime/...=-l -gcflags encoding/csv=-l -gcflags compress/...=-l \
+    -gcflags github.com/VictoriaMetrics/...=-l -gcflags software.sslmate.com/...=-l -gcflags golang.org/x/net/...=-l \
     -gcflags $own/internal/broker= -gcflags $own/internal/door= -gcflags $own/internal/journal= \
     -gcflags $own/internal/store= -gcflags $own/internal/fault= -gcflags $own/internal/wire/azure= \
     -gcflags $own/emulators/iothub= -gcflags $own/emulators/iothub/mqtt= \
