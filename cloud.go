@@ -25,7 +25,6 @@ import (
 	"github.com/fakecloud/fakecloud/internal/hosts"
 	"github.com/fakecloud/fakecloud/internal/ids"
 	"github.com/fakecloud/fakecloud/internal/journal"
-	"github.com/fakecloud/fakecloud/internal/memnet"
 	"github.com/fakecloud/fakecloud/internal/outbound"
 	"github.com/fakecloud/fakecloud/internal/pki"
 	"github.com/fakecloud/fakecloud/internal/rule"
@@ -36,7 +35,6 @@ import (
 // Cloud is a running instance. Its methods may be called concurrently.
 type Cloud struct {
 	config  Config
-	memory  *memnet.Network // nil has the machine's
 	seed    uint64
 	clock   *clock.Control
 	rules   *rule.Table
@@ -121,9 +119,8 @@ func Open(ctx context.Context, config Config) (*Cloud, error) {
 		return nil, err
 	}
 	toOutside, listen := outbound.Config{Allow: config.AllowOutbound}, net.Listen
-	if config.InMemory {
-		c.memory = &memnet.Network{}
-		toOutside.Dial, toOutside.Lookup, listen = c.memory.DialContext, lookupInMemory, c.memory.Listen
+	if config.memory != nil {
+		toOutside.Dial, toOutside.Lookup, listen = config.memory.DialContext, lookupInMemory, config.memory.Listen
 	}
 	if c.out, err = outbound.New(toOutside); err != nil {
 		return nil, fmt.Errorf("allow-outbound: %w", err)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 
+	"github.com/fakecloud/fakecloud/internal/memnet"
 	"github.com/fakecloud/fakecloud/internal/world"
 )
 
@@ -30,10 +31,9 @@ type Config struct {
 	// Bind lists the addresses that device ports listen on. Empty means both loopbacks.
 	Bind  []string
 	Ports Ports
-	// InMemory opens no sockets and touches no files: clients connect by [Cloud.DialContext] only, over connections
-	// in memory, and the whole instance can live in a testing/synctest bubble (see [WithInMemory]). DataDir has to
-	// be empty then.
-	InMemory bool
+	// memory takes the place of the machine's network. An interface that only WithInMemory sets keeps what is behind it
+	// out of programs that do not use it.
+	memory network
 	// Advertise lists further host names and addresses that clients dial; certificates and user names
 	// accept them.
 	Advertise []string
@@ -125,7 +125,7 @@ func WithBind(addresses ...string) Option { return func(c *Config) { c.Bind = ad
 // the instance's time: timers, the wall reading that credentials are judged by, keep-alives, and TLS. An hour
 // passes in no time, and every device's clock with it, which Advance cannot do: that leaves the wall alone. The bubble's
 // clock begins in the year 2000, when demo-ca's certificate does.
-func WithInMemory() Option { return func(c *Config) { c.InMemory = true } }
+func WithInMemory() Option { return func(c *Config) { c.memory = &memnet.Network{} } }
 
 // WithPorts sets the ports.
 func WithPorts(p Ports) Option { return func(c *Config) { c.Ports = p } }

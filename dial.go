@@ -14,12 +14,18 @@ import (
 	"github.com/fakecloud/fakecloud/emulators/iotda"
 )
 
+// network is a network in memory.
+type network interface {
+	Listen(network, address string) (net.Listener, error)
+	DialContext(ctx context.Context, network, address string) (net.Conn, error)
+}
+
 // errOutside says that what is asked for needs a network.
 var errOutside = errors.New("an instance in memory has no network")
 
 // inMemory checks what does not go together, and gives the ports that are not named their real numbers.
 func (c Config) inMemory() (Config, error) {
-	if !c.InMemory {
+	if c.memory == nil {
 		return c, nil
 	}
 	if c.DataDir != "" {
@@ -81,11 +87,11 @@ func (c *Cloud) DialContext(ctx context.Context, network, address string) (net.C
 		return nil, err
 	}
 	if c.hosts.Lookup(host).Platform == "" {
-		if c.memory != nil && (host == "localhost" || net.ParseIP(host) != nil) {
-			return c.memory.DialContext(ctx, network, address)
+		if c.config.memory != nil && (host == "localhost" || net.ParseIP(host) != nil) {
+			return c.config.memory.DialContext(ctx, network, address)
 		}
-		if c.memory != nil && slices.Contains(c.config.Advertise, host) {
-			return c.memory.DialContext(ctx, network, net.JoinHostPort(c.dialHost(), port))
+		if c.config.memory != nil && slices.Contains(c.config.Advertise, host) {
+			return c.config.memory.DialContext(ctx, network, net.JoinHostPort(c.dialHost(), port))
 		}
 		return nil, fmt.Errorf("fakecloud: %s is not an emulated host", host)
 	}
@@ -103,8 +109,8 @@ func (c *Cloud) DialContext(ctx context.Context, network, address string) (net.C
 		return nil, fmt.Errorf("fakecloud: no listener stands for port %s of %s", port, host)
 	}
 	address = net.JoinHostPort(c.dialHost(), strconv.Itoa(target))
-	if c.memory != nil {
-		return c.memory.DialContext(ctx, network, address)
+	if c.config.memory != nil {
+		return c.config.memory.DialContext(ctx, network, address)
 	}
 	var d net.Dialer
 	return d.DialContext(ctx, network, address)
@@ -119,8 +125,8 @@ func (c *Cloud) Transport(devices ...DeviceCertificate) *http.Transport {
 // Listen opens a listener of the caller's within an instance in memory, for webhooks and for what IoTDA forwards: they
 // reach it by its loopback address. Port 0 is any free one. Elsewhere net.Listen does that.
 func (c *Cloud) Listen(network, address string) (net.Listener, error) {
-	if c.memory == nil {
+	if c.config.memory == nil {
 		return nil, errors.New("fakecloud: Listen is for an instance in memory; net.Listen opens listeners that this one can call")
 	}
-	return c.memory.Listen(network, address)
+	return c.config.memory.Listen(network, address)
 }

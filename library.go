@@ -47,7 +47,7 @@ func (c *Cloud) TLSConfig(devices ...DeviceCertificate) *tls.Config {
 // addresses. Where the proxy port is open, HTTPS_PROXY is set to it: clients that honour it reach the
 // instance by the vendors' names. An instance in memory cannot be found by other processes: that is an error.
 func (c *Cloud) Env(dir string) ([]string, error) {
-	if c.memory != nil {
+	if c.config.memory != nil {
 		return nil, errors.New("fakecloud: an instance in memory cannot be found by another process")
 	}
 	root := filepath.Join(dir, "fakecloud-root.pem")

@@ -152,7 +152,7 @@ func (c *Cloud) doorPorts() door.Ports {
 // localAddresses are this machine's own, for certificates of clients that dial an address.
 func (c *Cloud) localAddresses() []netip.Addr {
 	var found []netip.Addr
-	if c.memory != nil {
+	if c.config.memory != nil {
 		return nil
 	}
 	addresses, err := net.InterfaceAddrs()
