@@ -3,6 +3,7 @@ SHELL := /bin/bash -o pipefail
 GO ?= go
 BUILD := build
 FUZZTIME ?= 1000x
+SOAKTIME ?= 10m
 
 .PHONY: check lint test soak coverage fuzz vendor container bench docs verify tools
 
@@ -23,9 +24,11 @@ lint: $(BUILD)/staticcheck
 test:
 	$(GO) test -race -shuffle=on ./...
 
-# What takes minutes: a process that is killed a hundred times under load.
+# What takes minutes: a process that is killed a hundred times under load, and one that must not grow in ten minutes
+# of mixed traffic.
 soak:
 	FAKECLOUD_KILLS=100 $(GO) test -count=1 -timeout 20m -run 'TestKilled' -v ./e2e
+	FAKECLOUD_SOAK=$(SOAKTIME) $(GO) test -count=1 -timeout 24h -run 'TestSoak' -v ./e2e
 
 # The figure is made from what passing tests have proven, so nothing may come from the test cache.
 coverage:
