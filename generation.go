@@ -3,6 +3,7 @@ package fakecloud
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
@@ -69,7 +70,7 @@ func (c *Cloud) gen() *generation { return c.current.Load() }
 
 // serve makes the platforms' servers and what the door and the control plane see of each platform.
 func (c *generation) serve() error {
-	base := broker.Config{Journal: c.journal, Clock: c.clock, Log: c.config.Log, Faults: c.faults}
+	base := broker.Config{Journal: c.journal, Clock: c.clock, Log: c.config.Log, Faults: c.faults, Unavailable: c.trouble}
 	registrar := dpsmqtt.New(c.cores.dps)
 	forDPS := base
 	forDPS.Platform, forDPS.Head, forDPS.Levels = dps.Platform, registrar, dpsmqtt.Levels
@@ -133,6 +134,12 @@ func (s serverOf) Serve(conn net.Conn, peer broker.Peer) error { return s().Serv
 
 // serveHTTP lets a platform answer a request, which ends with the generation at the latest.
 func (c *generation) serveHTTP(platform int, w http.ResponseWriter, r *http.Request) {
+	if err := c.trouble(); err != nil {
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_ = json.NewEncoder(w).Encode(map[string]string{"message": err.Error()}) // a client that has gone needs no answer
+		return
+	}
 	ctx, done := c.within(r.Context())
 	defer done()
 	c.doors[platform].HTTP.ServeHTTP(w, r.WithContext(ctx))

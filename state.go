@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/fakecloud/fakecloud/emulators/iothub"
+	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/store"
 	"github.com/fakecloud/fakecloud/internal/world"
 )
@@ -33,6 +34,7 @@ func (c *Cloud) openState() error {
 		if c.state, err = store.Open(filepath.Join(c.config.DataDir, stateDir), c.config.Log); err != nil {
 			return fmt.Errorf("%w (--data takes another directory, --ephemeral none)", err)
 		}
+		c.state.OnTrouble(c.tellTrouble)
 	}
 	c.kept = store.NewTable[string](c.state, "fakecloud.instance", nil)
 	text, _ := c.kept.Get(keptStarts)
@@ -46,6 +48,25 @@ func (c *Cloud) openState() error {
 	g.hosts = c.hosts
 	c.current.Store(g)
 	return nil
+}
+
+// trouble returns why nothing new can be kept, nil while it can. Until then connections are refused as by a cloud
+// that has no room: with return code 3, and over HTTP with status 503.
+func (c *Cloud) trouble() error {
+	if err := c.state.Trouble(); err != nil {
+		return fmt.Errorf("state cannot be kept in %s: %w", c.config.DataDir, err)
+	}
+	return nil
+}
+
+// tellTrouble tells the journal when nothing can be kept any more, and when it can again.
+func (c *Cloud) tellTrouble(err error) {
+	e := journal.Event{Kind: journal.State, Detail: "state can be kept again; what waited for its acknowledgement has it"}
+	if err != nil {
+		e.Detail = fmt.Sprintf("state cannot be kept in %s: nothing is acknowledged, and nobody is let in, until it can", c.config.DataDir)
+		e.Seen, e.Fix = err.Error(), "make room on the disk that holds the data directory; nothing needs a restart"
+	}
+	c.journal.Append(e)
 }
 
 func (c *Cloud) keepStarts() { c.kept.Put(keptStarts, strconv.FormatUint(c.starts, 10)) }

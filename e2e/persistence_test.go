@@ -89,11 +89,13 @@ func build(t *testing.T) string {
 // victim is a process that is killed again and again, and what it has acknowledged.
 type victim struct {
 	binary, dir, world string
+	more               []string // flags
 
 	cmd    *exec.Cmd
 	out    io.Reader
 	log    bytes.Buffer
 	mqtts  string
+	https  string
 	admin  string
 	roots  *x509.CertPool
 	killed atomic.Bool
@@ -116,8 +118,8 @@ func (v *victim) start(t *testing.T) {
 	t.Helper()
 	v.killed.Store(false)
 	v.log.Reset()
-	v.cmd = exec.Command(v.binary, "serve", "--data", v.dir, "--config", v.world, "--log-format", "json", "--server-key", "ecdsa",
-		"--mqtts-port", "0", "--mqtt-port", "off", "--https-port", "off", "--edge-port", "off", "--proxy-port", "off", "--admin-port", "0")
+	v.cmd = exec.Command(v.binary, append([]string{"serve", "--data", v.dir, "--config", v.world, "--log-format", "json", "--server-key", "ecdsa",
+		"--mqtts-port", "0", "--mqtt-port", "off", "--https-port", "off", "--edge-port", "off", "--proxy-port", "off", "--admin-port", "0"}, v.more...)...)
 	v.cmd.Stderr = &v.log
 	out, err := v.cmd.StdoutPipe()
 	require.NoError(t, err)
@@ -133,10 +135,11 @@ func (v *victim) ready(t *testing.T) {
 	require.NoError(t, err, "%s", &v.log)
 	var hello struct {
 		Admin string
-		Ports struct{ MQTTS int }
+		Ports struct{ MQTTS, HTTPS int }
 	}
 	require.NoError(t, json.Unmarshal(line, &hello), "%s", line)
 	v.admin, v.mqtts = hello.Admin, net.JoinHostPort("127.0.0.1", strconv.Itoa(hello.Ports.MQTTS))
+	v.https = net.JoinHostPort("127.0.0.1", strconv.Itoa(hello.Ports.HTTPS))
 	root, err := os.ReadFile(filepath.Join(v.dir, "pki", "root.pem"))
 	require.NoError(t, err)
 	v.roots = x509.NewCertPool()

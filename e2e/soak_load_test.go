@@ -93,9 +93,9 @@ func (y *tally) failures() string {
 	return fmt.Sprint(y.failure)
 }
 
-// soakWorld has a second device of IoTDA, and faults that break a small share of everything that a client survives.
-const soakWorld = `
-iotda: {instances: [{name: fakecloud, devices: [{deviceId: demo_node2, productId: demo, secret: "12345678"}]}]}
+// soakWorld has a second device of IoTDA, and faults that break a small share of everything that a client survives. It is
+// laid over the default world once the logs are full.
+const soakWorld = `iotda: {instances: [{name: fakecloud, devices: [{deviceId: demo_node2, productId: demo, secret: "12345678"}]}]}
 faults:
   - {id: f1, match: {step: tls}, action: {reset: true}, probability: 0.01, seed: 1}
   - {id: f2, match: {step: connect}, action: {code: 3}, probability: 0.01, seed: 2}
@@ -439,8 +439,8 @@ func (s *soak) fill(t *testing.T) {
 	require.NoError(t, err)
 	defer hub.Close(context.Background())
 	var senders sync.WaitGroup
-	const each, messages = 16, 100_000
-	body := make([]byte, 1<<10)
+	const each, messages = 16, 6000 // of 16 KiB: more than the 64 MiB that either holds
+	body := make([]byte, 16<<10)
 	for range each {
 		senders.Go(func() {
 			for range messages / each {

@@ -44,10 +44,11 @@ func TestSoak(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	var load sync.WaitGroup
-	s.run(ctx, &load)
 	if duration >= judgedSoak {
 		s.fill(t)
 	}
+	s.change(t, soakWorld)
+	s.run(ctx, &load)
 	began := time.Now()
 	var samples []sample
 	for time.Since(began) < duration || !s.tally.complete() {
@@ -168,7 +169,7 @@ func startSoak(t *testing.T) *soak {
 	s := &soak{}
 	cmd := exec.Command(build(t), "serve", "--ephemeral", "--seed", "1", "--log-format", "json", "--server-key", "ecdsa",
 		"--mqtts-port", "0", "--mqtt-port", "0", "--https-port", "0", "--edge-port", "0", "--proxy-port", "off", "--admin-port", "0")
-	cmd.Env = append(os.Environ(), "GOGC=100", "FAKECLOUD_WORLD="+soakWorld)
+	cmd.Env = append(os.Environ(), "GOGC=100")
 	cmd.Stderr = &s.log
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
@@ -215,6 +216,20 @@ func (s *soak) call(ctx context.Context, method, path, body string) (status int,
 	defer response.Body.Close()
 	answer, err = io.ReadAll(response.Body)
 	return response.StatusCode, answer, err
+}
+
+// change lays a world over the running one.
+func (s *soak) change(t *testing.T, world string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, s.admin+"/api/v1/world", strings.NewReader(world))
+	require.NoError(t, err)
+	request.Header.Set("Content-Type", "application/yaml")
+	answer, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	require.Equal(t, 2, answer.StatusCode/100, "%s", text)
 }
 
 // sample reads the process's own figures. The collector aims at twice what the last collection found in use

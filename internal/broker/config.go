@@ -32,6 +32,8 @@ type Config struct {
 	WriteTimeout time.Duration
 	// Rules are cited when the broker itself ends a connection.
 	Rules Rules
+	// Unavailable, where set, is asked before a CONNECT is judged: an error refuses it with return code 3.
+	Unavailable func() error
 	// Faults are asked at the steps connect, subscribe, publish, puback and deliver; nil has none.
 	Faults *fault.Set
 	// Mask returns what the journal may show of a username or password; nil shows the username and

@@ -50,6 +50,12 @@ func (c *conn) connect(pk packets.Packet) packets.Packet {
 	if c.connectFails() {
 		return handled
 	}
+	if c.srv.cfg.Unavailable != nil {
+		if err := c.srv.cfg.Unavailable(); err != nil {
+			c.refuseConnect(&rule.Refusal{Code: serverUnavailable, Detail: err.Error()})
+			return handled
+		}
+	}
 	done, err := c.srv.judge(c.ctx, c.session)
 	if err != nil {
 		return handled

@@ -28,7 +28,7 @@ const (
 // carry the token asked for, and whose body is of a size, depth and type that the calls can bear.
 func (a *api) guard(next http.Handler) http.Handler {
 	checks := []func(http.ResponseWriter, *http.Request) *problem{
-		checkOutbound, a.checkLAN, a.checkHost, checkOrigin, a.checkToken, checkBody,
+		checkOutbound, a.checkLAN, a.checkHost, checkOrigin, a.checkToken, a.checkTrouble, checkBody,
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -161,6 +161,25 @@ func (a *api) checkToken(w http.ResponseWriter, r *http.Request) *problem {
 func same(given, want string) bool {
 	g, w := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(want))
 	return subtle.ConstantTimeCompare(g[:], w[:]) == 1 && want != ""
+}
+
+// checkTrouble refuses changes that would wait for room on the disk; those of faults and clock need none.
+func (a *api) checkTrouble(_ http.ResponseWriter, r *http.Request) *problem {
+	path := r.URL.Path
+	if r.Method == http.MethodGet || r.Method == http.MethodHead || path == faultsPath || strings.HasPrefix(path, "/api/v1/clock/") {
+		return nil
+	}
+	if err := a.trouble(); err != nil {
+		return refuse(http.StatusServiceUnavailable, err.Error())
+	}
+	return nil
+}
+
+func (a *api) trouble() error {
+	if a.plane.Trouble == nil {
+		return nil
+	}
+	return a.plane.Trouble()
 }
 
 // checkBody refuses the types that a form can send, and bodies that are too large, too deep or no JSON.

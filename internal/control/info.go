@@ -21,9 +21,12 @@ func (a *api) health() {
 		return &statusOutput{Body: status{Status: "ok"}}, nil
 	})
 	register(a, huma.Operation{Method: http.MethodGet, Path: "/readyz", OperationID: "ready",
-		Summary: "Every listener accepts", Errors: []int{http.StatusServiceUnavailable}}, func(context.Context, *struct{}) (*statusOutput, error) {
+		Summary: "Every listener accepts, and what is acknowledged can be kept", Errors: []int{http.StatusServiceUnavailable}}, func(context.Context, *struct{}) (*statusOutput, error) {
 		if !a.opt.Ready() {
 			return nil, refuse(http.StatusServiceUnavailable, "not every listener accepts yet")
+		}
+		if err := a.trouble(); err != nil {
+			return nil, refuse(http.StatusServiceUnavailable, err.Error())
 		}
 		return &statusOutput{Body: status{Status: "ready"}}, nil
 	})

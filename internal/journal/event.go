@@ -39,6 +39,7 @@ const (
 	Clock       Kind = "clock"
 	Reset       Kind = "reset"
 	World       Kind = "world"
+	State       Kind = "state" // it cannot be kept, or can again
 )
 
 // The directions of a packet, seen from fakecloud.

@@ -40,6 +40,8 @@ type Plane struct {
 	// Adopt makes the world accept the last refused client, of a device or address where these are given.
 	// Errors are ErrNoAttempt and ErrNotAdopted.
 	Adopt func(ctx context.Context, device, address string) (Adoption, error)
+	// Trouble returns why nothing can be kept on the disk now, nil while all is well.
+	Trouble func() error
 	// Endpoints lists the instances that are emulated now, with their host names.
 	Endpoints func() []Endpoint
 }

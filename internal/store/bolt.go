@@ -43,6 +43,7 @@ type boltEngine struct {
 	db    *bbolt.DB
 	log   *slog.Logger
 	group *group
+	state *trouble
 	dirty bool // not synced yet; belongs to whoever commits
 	down  bool // changes stay in memory from now on; as dirty
 
@@ -85,7 +86,7 @@ func openBolt(path string, log *slog.Logger) (e *boltEngine, err error) {
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", errDamaged, err)
 	}
-	e = &boltEngine{dir: filepath.Dir(path), db: db, log: log, closing: make(chan struct{})}
+	e = &boltEngine{dir: filepath.Dir(path), db: db, log: log, state: newTrouble(log), closing: make(chan struct{})}
 	e.group = newGroup(e.commit)
 	if err := e.load(); err != nil {
 		return nil, err // closing could write to what is damaged: the file is let go as it is
@@ -126,6 +127,8 @@ func (e *boltEngine) load() error {
 	})
 }
 
+func (e *boltEngine) trouble() *trouble { return e.state }
+
 // String returns the directory.
 func (e *boltEngine) String() string { return e.dir }
 
@@ -149,24 +152,24 @@ func (e *boltEngine) commit(b *batch) {
 	if e.down {
 		return
 	}
-	e.dirty = insist(e.closing, e.log, e.db.Path(), func() error {
+	e.dirty = insist(e.closing, e.state, e.db.Path(), func() error {
 		return e.db.Update(func(tx *bbolt.Tx) error { return apply(tx, b.changes) })
 	}) || e.dirty
 }
 
 // insist repeats a write until it works: nobody is told that something is kept that is not. It gives up,
 // and reports so, when the store closes.
-func insist(closing <-chan struct{}, log *slog.Logger, path string, write func() error) bool {
+func insist(closing <-chan struct{}, state *trouble, path string, write func() error) bool {
 	for failed := false; ; failed = true {
 		err := write()
 		if err == nil {
 			if failed {
-				log.Info("state can be written again", "path", path)
+				state.ends(path)
 			}
 			return true
 		}
 		if !failed {
-			log.Error("state cannot be written; nothing is acknowledged until it can", "path", path, "cause", err)
+			state.begins(path, err)
 		}
 		select {
 		case <-closing:
@@ -223,7 +226,7 @@ func dropTables(tx *bbolt.Tx) error {
 }
 
 func (e *boltEngine) segments(name string, size int64) (*segments, error) {
-	s, err := openSegments(e.dir, name, size, e.closing, e.log)
+	s, err := openSegments(e.dir, name, size, e.closing, e.state, e.log)
 	if err == nil {
 		e.mu.Lock()
 		e.opened = append(e.opened, s)

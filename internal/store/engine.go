@@ -17,6 +17,8 @@ type engine interface {
 	background(work func(stop <-chan struct{}))
 	// unreadable reports a row that its table's codec does not understand. It stays where it is.
 	unreadable(table, key string, err error)
+	// trouble knows whether changes can be written.
+	trouble() *trouble
 	close() error
 	String() string // the directory
 }

@@ -31,6 +31,7 @@ type segments struct {
 	dir, name string
 	size      int64 // a segment that has grown to this is followed by another one
 	log       *slog.Logger
+	state     *trouble
 	closing   <-chan struct{}
 	floor     atomic.Uint64 // records below are not wanted any more
 
@@ -49,8 +50,8 @@ type segment struct {
 }
 
 // openSegments finds a log's files.
-func openSegments(dir, name string, size int64, closing <-chan struct{}, log *slog.Logger) (*segments, error) {
-	s := &segments{dir: dir, name: name, size: size, closing: closing, log: log}
+func openSegments(dir, name string, size int64, closing <-chan struct{}, state *trouble, log *slog.Logger) (*segments, error) {
+	s := &segments{dir: dir, name: name, size: size, closing: closing, state: state, log: log}
 	s.group = newGroup(s.append)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -160,7 +161,7 @@ func (s *segments) append(b *batch) {
 	if s.down || len(b.bytes) == 0 {
 		return
 	}
-	if insist(s.closing, s.log, s.path(b.first), func() error {
+	if insist(s.closing, s.state, s.path(b.first), func() error {
 		if s.file == nil || s.end >= s.size {
 			if err := s.rotate(b.first); err != nil {
 				return err
@@ -213,7 +214,7 @@ func (s *segments) clear(empty func() (next uint64)) {
 		if s.down || s.file == nil && len(s.list) == 0 {
 			return
 		}
-		insist(s.closing, s.log, s.path(next), func() error { return s.rotate(next) })
+		insist(s.closing, s.state, s.path(next), func() error { return s.rotate(next) })
 	})
 }
 

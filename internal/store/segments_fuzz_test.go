@@ -9,7 +9,7 @@ import (
 
 func FuzzScan(f *testing.F) {
 	dir := f.TempDir()
-	s, err := openSegments(dir, "log", 1<<20, make(chan struct{}), slog.New(slog.DiscardHandler))
+	s, err := openSegments(dir, "log", 1<<20, make(chan struct{}), newTrouble(slog.New(slog.DiscardHandler)), slog.New(slog.DiscardHandler))
 	require.NoError(f, err)
 	records := s.add(1, func(dst []byte) []byte { return append(dst, "one"...) })
 	s.add(2, func(dst []byte) []byte { return dst })
