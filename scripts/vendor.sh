@@ -53,6 +53,7 @@ fi
 javac -nowarn -d "$java" -cp "$(cat "$java/classpath")" e2e/sdk/huawei-java/Device.java
 (cd e2e/sdk/huawei-go && go build -o ../../../build/huawei-go .)
 
+# More at a time than there are processors: what runs beside other tests waits most of the time.
 FAKECLOUD_HUAWEI_GO=$PWD/build/huawei-go FAKECLOUD_HUAWEI_JAVA=$PWD/$java:$(cat "$java/classpath") \
   FAKECLOUD_PROOFS=${FAKECLOUD_PROOFS:-} FAKECLOUD_PYTHON=$PWD/$venv/bin/python \
-  go test -tags vendor -count=1 -timeout 20m ./e2e/sdk/... ./internal/pki/...
+  go test -tags vendor -count=1 -timeout 20m -parallel 6 ./e2e/sdk/... ./internal/pki/...

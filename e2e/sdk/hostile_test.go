@@ -28,17 +28,32 @@ func TestHostileProfile(t *testing.T) {
 			t.Run(joined(p.name, transport), func(t *testing.T) {
 				cloud, host := beside(t, fakecloud.WithProfile("hostile"), fakecloud.WithSeed(11))
 				id := "brave-" + p.name + "-" + transport
-				r := p.start(t, with(trust(t, cloud), map[string]string{
-					"PROVISIONING_HOST": host, "PROVISIONING_IDSCOPE": idScope, "PROVISIONING_REGISTRATION_ID": id,
-					"DEVICE_KEY": deviceKey(t, id), "TRANSPORT": transport, "SESSION": "1", "LOAD": strconv.Itoa(loadMessages),
-				}))
-				survive(t, cloud, r, id)
+				env := with(trust(t, cloud), braveDevice(t, id, host, transport, loadMessages))
+				survive(t, cloud, p.start(t, env), id, loadMessages)
+				happened(t, cloud, "twin-get-throttle", "twin-patch-throttle")
 			})
 		}
 	}
+	for _, transport := range []string{"mqtt", "ws"} {
+		t.Run(joined("java", transport), func(t *testing.T) {
+			cloud, host := beside(t, fakecloud.WithProfile("hostile"), fakecloud.WithSeed(11))
+			id := "brave-java-" + transport
+			messages := loadMessages / 2 // the SDK takes its time for each connection
+			survive(t, cloud, newMachine(t, cloud).start(t, braveDevice(t, id, host, transport, messages)), id, messages)
+		})
+	}
 }
 
-func survive(t *testing.T, cloud *fakecloud.Cloud, r *running, id string) {
+// braveDevice is what a program needs to live under the profile.
+func braveDevice(t *testing.T, id, host, transport string, messages int) map[string]string {
+	t.Helper()
+	return map[string]string{
+		"PROVISIONING_HOST": host, "PROVISIONING_IDSCOPE": idScope, "PROVISIONING_REGISTRATION_ID": id,
+		"DEVICE_KEY": deviceKey(t, id), "TRANSPORT": transport, "SESSION": "1", "LOAD": strconv.Itoa(messages),
+	}
+}
+
+func survive(t *testing.T, cloud *fakecloud.Cloud, r *running, id string, messages int) {
 	t.Helper()
 	r.await("acknowledged")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -57,17 +72,23 @@ func survive(t *testing.T, cloud *fakecloud.Cloud, r *running, id string) {
 	require.Zero(t, code)
 
 	taken := hostile.Taken(cloud, demoHub, id)
-	for i := range loadMessages {
+	for i := range messages {
 		require.NotZero(t, taken["m-"+strconv.Itoa(i)], "message %d was acknowledged", i)
 	}
 	require.NotZero(t, taken[`{"temperature":31}`]+taken[`{"temperature": 31}`])
 	require.NotZero(t, taken[`{"temperature":32}`]+taken[`{"temperature": 32}`])
 	twin, err := cloud.Twin(demoHub, id)
 	require.NoError(t, err)
-	require.Contains(t, string(twin), `"round":`+strconv.Itoa((loadMessages-1)/10))
+	require.Contains(t, string(twin), `"round":`+strconv.Itoa((messages-1)/10))
+	happened(t, cloud, "connect-close", "publish-close", "publish-duplicate", "puback-close")
+}
+
+// happened checks that faults of the profile have fired.
+func happened(t *testing.T, cloud *fakecloud.Cloud, faults ...string) {
+	t.Helper()
 	fired := hostile.Fired(cloud)
 	t.Logf("what broke: %v", fired)
-	for _, id := range []string{"connect-close", "publish-close", "publish-duplicate", "puback-close", "twin-get-throttle", "twin-patch-throttle"} {
+	for _, id := range faults {
 		require.NotZero(t, fired["hostile-"+id], id)
 	}
 }

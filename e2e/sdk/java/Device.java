@@ -54,13 +54,15 @@ import javax.net.ssl.SSLContext;
  * JSON object with the settings that the Python and Node programs take from the environment, where this one looks
  * for those that are absent. A device, or with
  * MODULE_ID a module, registers by DPS unless told a hub, sends telemetry, uploads a file if UPLOAD names one, and with SESSION uses all that a
- * hub offers until it is told "bye" by a message or a method. TRANSPORT is mqtt, ws (MQTT over WebSocket) or http.
+ * hub offers until it is told "bye" by a message or a method. TRANSPORT is mqtt, ws (MQTT over WebSocket) or http. With
+ * LOAD it sends that many messages and uses its twin meanwhile, each again as long as the SDK reports a failure.
  *
  * <p>Each step is printed as one JSON line, the last one is "end" with status 0, or 3 after a refusal, which
  * "failed" names by the SDK's own class. The server root is trusted by the JVM's trust store.
  */
 public final class Device {
     private static final String PASSWORD = "changeit";
+    private static final int TWIN_TIME = 3000; // in milliseconds, for an answer
 
     private final JsonObject settings;
     private final CountDownLatch bye = new CountDownLatch(1);
@@ -126,9 +128,9 @@ public final class Device {
             }
         }, null);
         try {
-            client.open(false);
+            again(() -> client.open(false));
             say("connected");
-            client.sendEvent(message("{\"temperature\":31}"));
+            again(() -> client.sendEvent(message("{\"temperature\":31}")));
             say("sent");
             if (get("UPLOAD") != null) {
                 upload((DeviceClient) client);
@@ -139,6 +141,46 @@ public final class Device {
         } finally {
             client.close();
         }
+    }
+
+    /** What may fail. */
+    private interface Operation {
+        void run() throws Exception;
+    }
+
+    /** With LOAD does again what the SDK reports as failed, as long as it says that this may pass. */
+    private void again(Operation operation) throws Exception {
+        while (true) {
+            try {
+                operation.run();
+                return;
+            } catch (IotHubClientException error) {
+                if (get("LOAD") == null || !error.isRetryable() && error.getStatusCode() != IotHubStatusCode.DEVICE_OPERATION_TIMED_OUT) {
+                    throw error;
+                }
+                say("again", "error", String.valueOf(error.getStatusCode()));
+            }
+        }
+    }
+
+    /** Sends messages one after the other, now and then with a round of the twin. */
+    private void load(InternalClient client, int count) throws Exception {
+        for (int i = 0; i < count; i++) {
+            Message message = new Message("m-" + i);
+            again(() -> client.sendEvent(message));
+            if (i % 10 == 0) {
+                int round = i / 10;
+                TwinCollection reported = new TwinCollection();
+                reported.put("round", round);
+                again(() -> client.updateReportedProperties(reported, TWIN_TIME));
+                again(() -> {
+                    if (((Number) client.getTwin(TWIN_TIME).getReportedProperties().get("round")).intValue() != round) {
+                        throw new IllegalStateException("the twin lacks what was reported");
+                    }
+                });
+            }
+        }
+        say("acknowledged", "text", String.valueOf(count));
     }
 
     private static Message message(String body) {
@@ -226,7 +268,7 @@ public final class Device {
         IotHubClientException lost = null;
         for (int i = 0; i < 4; i++) {
             try {
-                return client.getTwin(3000);
+                return client.getTwin(TWIN_TIME);
             } catch (IotHubClientException error) {
                 if (error.getStatusCode() != IotHubStatusCode.DEVICE_OPERATION_TIMED_OUT) {
                     throw error;
@@ -294,8 +336,11 @@ public final class Device {
             report(client);
         }
         say("ready");
+        if (get("LOAD") != null) {
+            load(client, Integer.parseInt(get("LOAD")));
+        }
         bye.await();
-        client.sendEvent(message("{\"temperature\":32}"));
+        again(() -> client.sendEvent(message("{\"temperature\":32}")));
         say("done");
     }
 }
