@@ -114,7 +114,7 @@ func (s *Service) attestIndividual(i Instance, e Enrollment, c Caller) (admissio
 	}
 	leaf := c.Certificates[0]
 	for _, text := range []string{e.Attestation.X509.Primary, e.Attestation.X509.Secondary} {
-		if enrolled := s.certs.get(text); enrolled != nil && enrolled.Equal(leaf) {
+		if enrolled := s.certs.Certificate(text); enrolled != nil && enrolled.Equal(leaf) {
 			a.auth = thumbprints(leaf)
 			return a, nil
 		}
@@ -126,10 +126,10 @@ func (s *Service) attestIndividual(i Instance, e Enrollment, c Caller) (admissio
 
 func (s *Service) describeEnrolled(x *X509) string {
 	text := "the enrolled certificate"
-	if primary := s.certs.get(x.Primary); primary != nil {
+	if primary := s.certs.Certificate(x.Primary); primary != nil {
 		text += ": " + describe(primary)
 	}
-	if secondary := s.certs.get(x.Secondary); secondary != nil {
+	if secondary := s.certs.Certificate(x.Secondary); secondary != nil {
 		text += ", or " + describe(secondary)
 	}
 	return text

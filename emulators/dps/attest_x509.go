@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/fakecloud/fakecloud/internal/pki"
@@ -92,7 +91,7 @@ func (s *Service) anchors(i Instance, groups []Group, cas []CA, unverified bool)
 		signers = append(signers, s.signers(i, g)...)
 	}
 	for _, ca := range cas {
-		cert := s.certs.get(ca.Certificate)
+		cert := s.certs.Certificate(ca.Certificate)
 		switch {
 		case cert == nil, !ca.Verified && !unverified:
 		case slices.ContainsFunc(signers, cert.Equal):
@@ -118,7 +117,7 @@ func (s *Service) signers(i Instance, g Group) []*x509.Certificate {
 	}
 	var certs []*x509.Certificate
 	for _, text := range texts {
-		if cert := s.certs.get(text); cert != nil {
+		if cert := s.certs.Certificate(text); cert != nil {
 			certs = append(certs, cert)
 		}
 	}
@@ -184,43 +183,10 @@ func (s *Service) names(cas []CA) string {
 	var list []string
 	for _, ca := range cas {
 		text := ca.Name
-		if cert := s.certs.get(ca.Certificate); cert != nil {
+		if cert := s.certs.Certificate(ca.Certificate); cert != nil {
 			text += " (" + clip(pki.Name(cert.Subject)) + ")"
 		}
 		list = append(list, text)
 	}
 	return strings.Join(list, ", ")
-}
-
-// certCache keeps parsed certificates by their PEM text, so that it can never be stale.
-type certCache struct {
-	mu    sync.RWMutex
-	certs map[string]*x509.Certificate
-}
-
-// maxCached bounds the cache; beyond it the cache starts afresh.
-const maxCached = 4096
-
-// get returns the certificate of PEM text, nil for empty text.
-func (c *certCache) get(text string) *x509.Certificate {
-	if text == "" {
-		return nil
-	}
-	c.mu.RLock()
-	cert, ok := c.certs[text]
-	c.mu.RUnlock()
-	if ok {
-		return cert
-	}
-	cert, _, err := readCertificate(text)
-	if err != nil {
-		return nil // the records were validated when they were put
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.certs == nil || len(c.certs) >= maxCached {
-		c.certs = map[string]*x509.Certificate{}
-	}
-	c.certs[text] = cert
-	return cert
 }

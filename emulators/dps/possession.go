@@ -89,7 +89,7 @@ func (s *Service) judgeProof(c CA, proof string) *rule.Refusal {
 	if leaf.Subject.CommonName != c.Code {
 		return refuse("DPS-44/code", fmt.Sprintf("common name %q", clip(leaf.Subject.CommonName)), fmt.Sprintf("common name %q", c.Code))
 	}
-	ca := s.certs.get(c.Certificate)
+	ca := s.certs.Certificate(c.Certificate)
 	if err := pki.VerifyChain([]*x509.Certificate{leaf}, []*x509.Certificate{ca}, s.Clock.Wall()); err != nil || leaf.Equal(ca) {
 		var chain *pki.ChainError
 		seen := describe(leaf)
@@ -132,7 +132,7 @@ func staleCA(match string) *rule.Refusal {
 }
 
 // CertificateOf returns the certificate itself.
-func (s *Service) CertificateOf(c CA) *x509.Certificate { return s.certs.get(c.Certificate) }
+func (s *Service) CertificateOf(c CA) *x509.Certificate { return s.certs.Certificate(c.Certificate) }
 
 // normalise checks a CA and writes its certificate as PEM.
 func (c *CA) normalise() error {

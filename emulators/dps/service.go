@@ -10,6 +10,7 @@ import (
 	"github.com/fakecloud/fakecloud/internal/fault"
 	"github.com/fakecloud/fakecloud/internal/ids"
 	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/pki"
 	"github.com/fakecloud/fakecloud/internal/store"
 )
 
@@ -34,7 +35,7 @@ type Config struct {
 // Service holds every DPS instance. Its methods may be called concurrently.
 type Service struct {
 	Config
-	certs certCache
+	certs pki.Cache
 
 	admin       sync.Mutex // held while records that refer to each other change
 	instances   *store.Table[Instance]

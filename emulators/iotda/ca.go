@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/fakecloud/fakecloud/internal/pki"
 	"github.com/fakecloud/fakecloud/internal/rule"
@@ -106,7 +105,7 @@ func (s *Service) VerifyCA(instance, id, certificate string) error {
 	if err != nil {
 		return invalid("verify_content: %v", err)
 	}
-	proof, anchor := certs[0], s.certs.get(ca.Certificate)
+	proof, anchor := certs[0], s.certs.Certificate(ca.Certificate)
 	refuse := func(cause rule.ID, detail, seen, expected string) error {
 		return s.refuseAPI(instance, "", CodeInvalid, &rule.Refusal{Rule: cause, Detail: detail, Seen: seen, Expected: expected})
 	}
@@ -195,31 +194,4 @@ func (s *Service) DeleteTemplate(instance, id string) error {
 		return conflict("a CA uses provisioning template %s", clip(id))
 	}
 	return notFoundIf(!s.templates.Delete(key(instance, id)), "provisioning template", id)
-}
-
-// certCache keeps parsed certificates by their PEM text, so that it can never be stale.
-type certCache struct {
-	mu    sync.RWMutex
-	certs map[string]*x509.Certificate
-}
-
-// get returns the certificate of a stored PEM text.
-func (c *certCache) get(text string) *x509.Certificate {
-	c.mu.RLock()
-	cert := c.certs[text]
-	c.mu.RUnlock()
-	if cert != nil {
-		return cert
-	}
-	certs, err := pki.ParseCertificates([]byte(text))
-	if err != nil {
-		return nil // it was validated when it was stored
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.certs == nil || len(c.certs) > 2*maxCAs {
-		c.certs = map[string]*x509.Certificate{}
-	}
-	c.certs[text] = certs[0]
-	return certs[0]
 }

@@ -71,7 +71,7 @@ func (s *Service) checkChain(instance, app string, presented []*x509.Certificate
 	var verified, all []*x509.Certificate
 	cas := map[*x509.Certificate]CA{}
 	for _, ca := range s.CAs(instance) {
-		cert := s.certs.get(ca.Certificate)
+		cert := s.certs.Certificate(ca.Certificate)
 		cas[cert] = ca
 		all = append(all, cert)
 		if ca.Verified && (app == "" || ca.AppID == app) {
@@ -130,7 +130,7 @@ func presentedNames(chain []*x509.Certificate) string {
 func (s *Service) caNames(instance string) string {
 	var names []string
 	for _, ca := range s.CAs(instance) {
-		name := pki.Name(s.certs.get(ca.Certificate).Subject)
+		name := pki.Name(s.certs.Certificate(ca.Certificate).Subject)
 		if !ca.Verified {
 			name += " (not verified)"
 		}

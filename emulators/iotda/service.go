@@ -12,6 +12,7 @@ import (
 	"github.com/fakecloud/fakecloud/internal/clock"
 	"github.com/fakecloud/fakecloud/internal/ids"
 	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/pki"
 	"github.com/fakecloud/fakecloud/internal/rule"
 	"github.com/fakecloud/fakecloud/internal/store"
 )
@@ -37,7 +38,7 @@ type Service struct {
 	ids     *ids.Source
 	journal *journal.Journal
 	log     *slog.Logger
-	certs   certCache
+	certs   pki.Cache
 
 	admin     sync.Mutex // held while records that refer to each other change
 	instances *store.Table[Instance]

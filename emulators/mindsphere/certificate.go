@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 
 	"github.com/fakecloud/fakecloud/internal/pki"
 	"github.com/fakecloud/fakecloud/internal/rule"
@@ -28,7 +27,7 @@ func (s *Service) anchors(region Region, preferred string) []anchor {
 			continue
 		}
 		for _, c := range s.CAs(t.Name) {
-			cert := s.certs.get(c.Certificate)
+			cert := s.certs.Certificate(c.Certificate)
 			switch a := (anchor{t.Name, c.Verified, cert}); {
 			case cert == nil:
 			case t.Name == preferred:
@@ -130,34 +129,4 @@ func (s *Service) strange(presented []*x509.Certificate, anchors []anchor, prefe
 func describe(cert *x509.Certificate) string {
 	_, sha := pki.Thumbprints(cert)
 	return fmt.Sprintf("certificate of %q, issued by %q, SHA-256 %s", clip(cert.Subject.String()), clip(cert.Issuer.String()), sha)
-}
-
-// certCache keeps parsed certificates by their PEM text, so that it can never be stale.
-type certCache struct {
-	mu    sync.RWMutex
-	certs map[string]*x509.Certificate
-}
-
-// maxCached bounds the cache; beyond it the cache starts afresh.
-const maxCached = 4096
-
-// get returns the certificate of PEM text, nil for text that is none.
-func (c *certCache) get(text string) *x509.Certificate {
-	c.mu.RLock()
-	cert, ok := c.certs[text]
-	c.mu.RUnlock()
-	if ok {
-		return cert
-	}
-	cert, _, err := readCertificate(text)
-	if err != nil {
-		return nil // the records were validated when they were put
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.certs == nil || len(c.certs) >= maxCached {
-		c.certs = map[string]*x509.Certificate{}
-	}
-	c.certs[text] = cert
-	return cert
 }

@@ -217,7 +217,7 @@ func (s *Service) VerifyCA(tenant, id, proof string) error {
 	if cert.Subject.CommonName != c.RegistrationCode {
 		return fail(invalid("the verification certificate has CN=%q instead of the registration code %q", clip(cert.Subject.CommonName), c.RegistrationCode))
 	}
-	if _, err := pki.Chain([]*x509.Certificate{cert}, []*x509.Certificate{s.certs.get(c.Certificate)}, s.clock.Wall()); err != nil {
+	if _, err := pki.Chain([]*x509.Certificate{cert}, []*x509.Certificate{s.certs.Certificate(c.Certificate)}, s.clock.Wall()); err != nil {
 		return fail(invalid("the verification certificate was not issued by this CA: %v", err))
 	}
 	_, err = s.cas.Update(key(tenant, id), func(now CA) (CA, error) {

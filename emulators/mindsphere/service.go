@@ -8,6 +8,7 @@ import (
 	"github.com/fakecloud/fakecloud/internal/fault"
 	"github.com/fakecloud/fakecloud/internal/ids"
 	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/pki"
 	"github.com/fakecloud/fakecloud/internal/store"
 )
 
@@ -36,7 +37,7 @@ type Service struct {
 	faults  *fault.Set
 	store   *store.Store
 	log     *slog.Logger
-	certs   certCache
+	certs   pki.Cache
 
 	admin   sync.Mutex // held while records that refer to each other change
 	tenants *store.Table[Tenant]
