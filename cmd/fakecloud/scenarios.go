@@ -63,6 +63,21 @@ func chosenScenarios(args []string) ([]fault.Scenario, error) {
 	return []fault.Scenario{*s}, nil
 }
 
+// progressOf says how far a scenario device is.
+func progressOf(d fault.ScenarioDevice) string {
+	if s, ok := fault.FindScenario(d.Device); ok && s.Disabled {
+		return "disabled"
+	}
+	times := "1 time"
+	if d.Fired != 1 {
+		times = fmt.Sprintf("%d times", d.Fired)
+	}
+	if d.Over {
+		return times + ", over"
+	}
+	return times + ", goes on"
+}
+
 func (a *app) metScenarios(cmd *cobra.Command, args []string, as string) error {
 	var answer struct{ Devices []fault.ScenarioDevice }
 	if err := a.adminJSON(cmd.Context(), http.MethodGet, "/api/v1/scenarios", nil, &answer); err != nil {
@@ -76,11 +91,7 @@ func (a *app) metScenarios(cmd *cobra.Command, args []string, as string) error {
 		return a.printJSON(answer.Devices)
 	}
 	for _, d := range answer.Devices {
-		state := "goes on"
-		if d.Over {
-			state = "over"
-		}
-		fmt.Fprintf(a.out, "%s  %s  %s  %d times, %s\n", d.Device, d.Platform, d.Endpoint, d.Fired, state)
+		fmt.Fprintf(a.out, "%s  %s  %s  %s\n", d.Device, d.Platform, d.Endpoint, progressOf(d))
 	}
 	return nil
 }
