@@ -41,7 +41,7 @@ var enrollments = &kind{
 			return r, err
 		}
 		e, err := s.PutEnrollmentIf(instance, dps.Enrollment{RegistrationID: id, DeviceID: r.DeviceID, Attestation: attestation, Terms: terms}, match)
-		return ofEnrollment(e), err
+		return withKeys(ofEnrollment(e), e.Attestation), err
 	},
 	remove: (*dps.Service).DeleteEnrollmentIf,
 	list: func(s *dps.Service, instance string) []record {
@@ -70,7 +70,7 @@ var groups = &kind{
 			return r, err
 		}
 		g, err := s.PutGroupIf(instance, dps.Group{ID: id, Attestation: attestation, Terms: terms}, match)
-		return ofGroup(g), err
+		return withKeys(ofGroup(g), g.Attestation), err
 	},
 	remove: (*dps.Service).DeleteGroupIf,
 	list: func(s *dps.Service, instance string) []record {
@@ -91,5 +91,12 @@ func ofEnrollment(e dps.Enrollment) record {
 func ofGroup(g dps.Group) record {
 	r := shown(g.Terms, g.Attestation, true)
 	r.GroupID = g.ID
+	return r
+}
+
+// withKeys shows a record's keys, made ones too, as the answer to a PUT does: the suites of azure-iot-sdk-java
+// (ProvisioningCommon.java), azure-iot-sdk-python and azure-iot-cli-extension read them there.
+func withKeys(r record, a dps.Attestation) record {
+	r.Attestation.SymmetricKey = a.SymmetricKey
 	return r
 }

@@ -10,8 +10,8 @@ const (
 
 // Rules are the rows of the DPS conformance table that the service API enforces.
 var Rules = []rule.Rule{
-	{ID: "DPS-40", Title: "A back end's enrollments and groups come back without keys; attestationmechanism shows them", Source: srcREST + "; azure-iot-sdk-csharp issue 1183", Grade: rule.Documented,
-		Assumption: "the answer to PUT hides keys too; a missing record is 404201, a missing registration 404202, every bad request 400000; a bulk operation does what it can and lists the rest, update needs the record to be there",
+	{ID: "DPS-40", Title: "A back end's enrollments and groups are read without keys; the answer to PUT and attestationmechanism show them", Source: srcREST + "; azure-iot-sdk-csharp issue 1183; azure-iot-sdk-java, iot-e2e-tests, ProvisioningCommon.java", Grade: rule.Documented,
+		Assumption: "a missing record is 404201, a missing registration 404202, every bad request 400000; a bulk operation does what it can and lists the rest, update needs the record to be there",
 		Causes: []rule.Cause{
 			{ID: "path", Why: "The service API has no such operation.", Fix: "Use GET, PUT or DELETE on /enrollments/{id}, /enrollmentGroups/{id} and /registrations/{id}, POST on …/attestationmechanism and …/query, and on the collection for a bulk operation, with an api-version such as 2021-10-01."},
 			{ID: "body", Why: "The body is not the JSON that is expected.", Fix: "Send one JSON object as the REST reference has it."},

@@ -90,7 +90,7 @@ func (c *call) remove() (answer, *failure) {
 	return answer{status: http.StatusNoContent}, nil
 }
 
-// mechanism is the one operation that shows keys.
+// mechanism shows the keys, which get and query hide.
 func (c *call) mechanism() (answer, *failure) {
 	r, a, ok := c.kind.get(c.dps, c.instance, c.id)
 	if !ok {
