@@ -19,7 +19,7 @@ func (c *Cloud) Plane() *plane.Plane {
 	}
 	return &plane.Plane{
 		Version: c.config.Version, Seed: c.seed, DataDir: c.config.DataDir, Journal: c.journal, Rules: c.rules,
-		Clock: c.clock, Faults: c.faults, PKI: c.pki, EdgeRoot: c.edgePKI.Root, Devices: registry{c}, Hubs: backEnd{c}, Container: backEnd{c}.container, Registrars: registrarControl{c}, World: worldControl{c}, Life: lifeControl{c}, Edge: edgeControl{c}, Ports: ports,
+		Clock: c.clock, Faults: c.faults, PKI: c.pki, EdgeRoot: c.edgePKI.Root, Devices: registry{c}, Hubs: backEnd{c}, Container: backEnd{c}.container, Registrars: registrarControl{c}, World: worldControl{c}, Life: lifeControl{c}, Edge: edgeControl{c}, Consoles: consoleControl{c}, Ports: ports,
 		Addresses: append([]string{"localhost", "127.0.0.1"}, c.config.Advertise...), Endpoints: func() []plane.Endpoint { return c.gen().endpoints() }, Adopt: c.Adopt, Trouble: c.trouble,
 	}
 }

@@ -15,13 +15,13 @@ import (
 func (a *app) iotdaCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "iotda",
-		Short:   "Helpers for Huawei Cloud IoTDA",
-		Example: "  fakecloud iotda clientid demo_node1 12345678",
+		Short:   "Huawei Cloud IoTDA: the client id generator, and what its console does to a device",
+		Example: "  fakecloud iotda clientid demo_node1 12345678\n  fakecloud iotda log demo_node1 on\n  fakecloud iotda config demo_node1 '{\"period\":5}'",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return usagef("iotda wants a command: clientid%s", help(cmd, nearCommands(cmd, args)))
+			return usagef("iotda wants a command: clientid, log or config%s", help(cmd, nearCommands(cmd, args)))
 		},
 	}
-	cmd.AddCommand(a.clientIDCommand())
+	cmd.AddCommand(a.clientIDCommand(), a.logConfigCommand(), a.configUpdateCommand())
 	return cmd
 }
 

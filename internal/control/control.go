@@ -61,6 +61,7 @@ func New(p *plane.Plane, opt Options) http.Handler {
 	a.faults()
 	a.scenarios()
 	a.edge()
+	a.iotda()
 	a.mux.HandleFunc("/", a.unknown)
 	describePages(a.huma.OpenAPI())
 	namePaths(a.huma.OpenAPI())

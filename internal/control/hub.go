@@ -139,12 +139,7 @@ func (a *api) hubProblem(err error, of hubDevice) error {
 	var r *rule.Refusal
 	switch {
 	case errors.As(err, &r):
-		p := refuse(hubStatus(r.Code), r.Detail)
-		p.Rule, p.Seen, p.Expected = r.Rule, r.Seen, r.Expected
-		if _, cause, ok := a.plane.Rules.Cause(r.Rule); ok {
-			p.Fix = cause.Fix
-		}
-		return p
+		return a.refusal(hubStatus(r.Code), r)
 	case errors.Is(err, plane.ErrNoHub):
 		p := refuse(http.StatusNotFound, "no such hub; GET /api/v1/info lists them as endpoints")
 		p.Closest = explain.Closest(of.Hub, a.hubNames())
@@ -157,6 +152,16 @@ func (a *api) hubProblem(err error, of hubDevice) error {
 		return refuse(http.StatusServiceUnavailable, "the call was broken off")
 	}
 	return a.deviceProblem(err, of.Device)
+}
+
+// refusal is the problem of what a platform refuses.
+func (a *api) refusal(status int, r *rule.Refusal) *problem {
+	p := refuse(status, r.Detail)
+	p.Rule, p.Seen, p.Expected = r.Rule, r.Seen, r.Expected
+	if _, cause, ok := a.plane.Rules.Cause(r.Rule); ok {
+		p.Fix = cause.Fix
+	}
+	return p
 }
 
 // hubStatus is the HTTP status of a hub's error code of six digits.

@@ -35,6 +35,7 @@ type Plane struct {
 	World      World
 	Life       Life
 	Edge       Edge
+	Consoles   Consoles
 	Ports      Ports
 	Addresses  []string // names and addresses a client may dial, beside the vendors' names
 	// Adopt makes the world accept the last refused client, of a device or address where these are given.
