@@ -78,7 +78,8 @@ func (c *Cloud) dialHost() string {
 func (c *Cloud) RootsPEM() []byte { return c.pki.RootPEM() }
 
 // DialContext connects to the instance by a vendor's host name and port (8883 or 443, of IoTDA 1883 too), for clients that
-// take a dial function and shall keep the vendors' names. In memory it is the only way in, and takes addresses
+// take a dial function and shall keep the vendors' names. The port may also be the instance's own, as in the addresses
+// that it hands out. In memory it is the only way in, and takes addresses
 // of this machine and advertised names with one of [Cloud.Ports] too. Any other name or port is an error: nothing
 // leaves this machine.
 func (c *Cloud) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
@@ -104,6 +105,10 @@ func (c *Cloud) DialContext(ctx context.Context, network, address string) (net.C
 		target = bound.MQTTS
 	case port == "443" && len(bound.HTTPS) > 0:
 		target = bound.HTTPS[0]
+	default: // in an address that the instance itself has handed out, such as a package's
+		if own, err := strconv.Atoi(port); err == nil && (own == bound.MQTTS || slices.Contains(bound.HTTPS, own)) {
+			target = own
+		}
 	}
 	if target == 0 {
 		return nil, fmt.Errorf("fakecloud: no listener stands for port %s of %s", port, host)

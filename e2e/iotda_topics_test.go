@@ -263,3 +263,18 @@ func TestIoTDAAdminDisconnects(t *testing.T) {
 	require.NoError(t, err)
 	require.NotContains(t, fmt.Sprint(d.State), "12345678", "secrets stay hidden")
 }
+
+// A report on a topic that has lost its $oc is a message on a custom topic, as the platform takes it; the journal
+// says what was meant.
+func TestIoTDATopicWithoutItsBeginning(t *testing.T) {
+	t.Parallel()
+	cloud := fakecloud.Start(t)
+	c := online(t, cloud)
+	puback(t, c, "/devices/demo_node1/sys/properties/report", `{"services":[{"service_id":"Battery","properties":{"batteryLevel":80}}]}`, 1)
+	require.Equal(t, "$oc/devices/demo_node1/sys/properties/report", refused(t, cloud, "DA-56/lookalike").Expected)
+	require.Nil(t, reported(t, cloud, node1, "Battery"))
+	require.Len(t, cloud.Events(fakecloud.Filter{Device: node1, Kind: "telemetry"}), 1)
+	puback(t, c, "plant/7/alarm", "x", 2)
+	require.Len(t, cloud.Events(fakecloud.Filter{Rule: "DA-56/lookalike"}), 1)
+	wantAlive(t, c)
+}

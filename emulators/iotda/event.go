@@ -189,6 +189,9 @@ func (c *Session) dispatch(from source, payload []byte) []Answer {
 			c.explain(from.name, r)
 			return nil
 		}
+		if r := c.lookalike(from.name); r != nil {
+			c.explain(from.name, r)
+		}
 		c.message(from, payload)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/fakecloud/fakecloud/internal/near"
+	"github.com/fakecloud/fakecloud/internal/rule"
 	"github.com/fakecloud/fakecloud/internal/wire/iotda"
 )
 
@@ -50,6 +51,18 @@ func nearestTopic(name, device string) string {
 		return byPath[best].Format()
 	}
 	return byPath[paths[0]].Format()
+}
+
+// lookalike warns of a custom topic that was meant as one of the device's system topics: the shell takes $oc for a
+// variable between double quotes, and MQTT.fx before 1.7.1 has trouble with it. The platform takes such a
+// topic as what it is (DA-56).
+func (c *Session) lookalike(name string) *rule.Refusal {
+	at := strings.Index(name, "devices/"+c.id.DeviceID+"/sys/")
+	if at < 0 || strings.HasPrefix(name, "$oc/") {
+		return nil
+	}
+	return &rule.Refusal{Rule: "DA-56/lookalike", Detail: "the payload was taken as a message on a custom topic, and means nothing else to the platform",
+		Seen: "topic " + clip(name), Expected: clip("$oc/" + name[at:])}
 }
 
 // Claim says whether a CONNECT without a telling host name is for IoTDA, and for which instance: the one

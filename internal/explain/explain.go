@@ -90,7 +90,7 @@ func Explain(j Events, rules *rule.Table, q Query) Report {
 	}
 	s := tell(j, q)
 	if !r.Refused || q.Device != "" || q.Address != "" {
-		r.Story, r.Scenarios = s.lines(), s.scenarios(q)
+		r.Story, r.Scenarios, r.Advice = s.lines(), s.scenarios(q), s.advice(rules)
 	}
 	if r.Refused {
 		r.Summary = headline(&r.Explanations[0])

@@ -153,3 +153,18 @@ func TestClosest(t *testing.T) {
 	require.Empty(t, Closest("thermometer", known))
 	require.Empty(t, Closest(strings.Repeat("x", 1000), known))
 }
+
+// What was taken although a rule is not kept is no refusal; the report says how to mend it all the same.
+func TestNotices(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	j := list{
+		{Seq: 1, Time: at, Platform: "iothub", Device: "dev-1", Kind: journal.Telemetry, Rule: "HUB-35/topic", Seen: "topic a"},
+		{Seq: 2, Time: at, Platform: "iothub", Device: "dev-1", Kind: journal.Telemetry, Rule: "HUB-35/topic", Seen: "topic b"},
+		{Seq: 3, Time: at, Platform: "iothub", Device: "dev-2", Kind: journal.Telemetry, Rule: "HUB-16/cn"},
+		{Seq: 4, Time: at, Platform: "iothub", Device: "dev-1", Kind: journal.Provisioned, Rule: "HUB-16"},
+	}
+	r := Explain(j, table, Query{Device: "dev-1"})
+	require.False(t, r.Refused)
+	require.Equal(t, []string{"HUB-35/topic: The topic is none of the hub's; seen: topic b; fix: Publish to devices/{id}/messages/events/."}, r.Advice)
+}

@@ -2,17 +2,20 @@ package explain
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"time"
 
 	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/rule"
 )
 
 // story is what did happen: counts and the last of each kind, platform by platform.
 type story struct {
 	events    int
 	newest    []journal.Event
+	notices   []journal.Event // what was taken although a rule is not kept, the newest of each rule
 	platforms map[string]*chapter
 	fired     map[string]*firing // by device
 }
@@ -47,9 +50,37 @@ func tell(j Events, q Query) *story {
 		if s.newest = append(s.newest, *e); len(s.newest) > shown {
 			s.newest = append(s.newest[:0], s.newest[1:]...)
 		}
+		s.notice(e)
 		s.chapter(e.Platform).add(e)
 	})
 	return s
+}
+
+// notice keeps an event that names the cause of a rule and is no refusal.
+func (s *story) notice(e *journal.Event) {
+	if e.Rule.Cause() == "" || e.Kind == journal.Refused || e.Kind == journal.Closed {
+		return
+	}
+	s.notices = slices.DeleteFunc(s.notices, func(old journal.Event) bool { return old.Rule == e.Rule })
+	s.notices = append(s.notices, *e)
+}
+
+// advice says how to mend what was taken all the same, newest first.
+func (s *story) advice(rules *rule.Table) []string {
+	var lines []string
+	for i := len(s.notices) - 1; i >= 0 && len(lines) < most; i-- {
+		e := &s.notices[i]
+		_, cause, ok := rules.Cause(e.Rule)
+		if !ok {
+			continue
+		}
+		line := fmt.Sprintf("%s: %s", e.Rule, strings.TrimSuffix(cause.Why, "."))
+		if e.Seen != "" {
+			line += "; seen: " + e.Seen
+		}
+		lines = append(lines, line+"; fix: "+cause.Fix)
+	}
+	return lines
 }
 
 func (s *story) chapter(platform string) *chapter {
