@@ -159,7 +159,8 @@ func (p platforms) keepPlaces(w *world.World) error {
 }
 
 func (p platforms) applyForwarding(instance string, f world.Forwarding) error {
-	made := iotda.RoutingRule{ID: f.ID, Name: or(f.Name, f.ID), Subject: iotda.Subject{Resource: f.Resource, Event: f.Event}, AppID: f.Space, Active: f.Active == nil || *f.Active}
+	made := iotda.RoutingRule{ID: f.ID, Name: or(f.Name, f.ID), Subject: iotda.Subject{Resource: f.Resource, Event: f.Event}, AppID: f.Space, Select: f.Select, Where: f.Where,
+		Active: f.Active == nil || *f.Active}
 	if f.Space != "" {
 		made.AppType = "APP"
 	}

@@ -84,7 +84,7 @@ func (c *generation) exportIoTDARecords(out *world.IoTDAInstance, instance strin
 	actions := core.RoutingActions(instance)
 	for _, r := range core.RoutingRules(instance) {
 		active := r.Active
-		w := world.Forwarding{ID: r.ID, Name: r.Name, Resource: r.Subject.Resource, Event: r.Subject.Event, Active: &active}
+		w := world.Forwarding{ID: r.ID, Name: r.Name, Resource: r.Subject.Resource, Event: r.Subject.Event, Select: r.Select, Where: r.Where, Active: &active}
 		if r.AppType == "APP" {
 			w.Space = r.AppID
 		}

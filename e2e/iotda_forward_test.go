@@ -129,3 +129,29 @@ func TestIoTDARefusesUnknownSubjects(t *testing.T) {
 	all := iotdaSays(t, cloud, "GET", "/routing-rule/rules", "")
 	require.Contains(t, all.body, `"count":0`)
 }
+
+// A rule's SQL chooses what is forwarded, and when; one that cannot be read is refused. The page's own example.
+func TestIoTDAForwardsBySQL(t *testing.T) {
+	t.Parallel()
+	bodies := make(chan string, 4)
+	app := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if b, err := io.ReadAll(r.Body); err == nil {
+			bodies <- string(b)
+		}
+	}))
+	t.Cleanup(app.Close)
+	cloud := fakecloud.Start(t, fakecloud.WithWorld(`iotda: {instances: [{name: fakecloud, forwarding: [{id: hot, resource: device.property, event: report,
+  select: "notify_data.header.device_id AS device_id, notify_data.body.services[0].properties",
+  where: "notify_data.body.services[0].properties.batteryLevel > 38", actions: [{id: a, url: "`+app.URL+`"}]}]}]}`))
+	c := online(t, cloud)
+	for i, level := range []string{"38", "40"} {
+		puback(t, c, node1Sys+"properties/report", `{"services":[{"service_id":"Battery","properties":{"batteryLevel":`+level+`}}]}`, uint16(i+1))
+	}
+	require.JSONEq(t, `{"device_id":"demo_node1","notify_data.body.services[0].properties":{"batteryLevel":40}}`, <-bodies)
+	shown := iotdaSays(t, cloud, "GET", "/routing-rule/rules/hot", "")
+	require.Contains(t, shown.body, `.batteryLevel > 38"`)
+	wrong := iotdaSays(t, cloud, "PUT", "/routing-rule/rules/hot", `{"where":"batteryLevel >"}`)
+	require.Equal(t, http.StatusBadRequest, wrong.StatusCode)
+	require.Contains(t, wrong.body, "where: at the end: expected a variable")
+	rule.Proves(t, "DA-57")
+}

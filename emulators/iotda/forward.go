@@ -35,8 +35,8 @@ type RoutingRule struct {
 	Subject     Subject `json:"subject"`
 	AppType     string  `json:"app_type,omitempty"` // GLOBAL (default), or APP with AppID
 	AppID       string  `json:"app_id,omitempty"`
-	Select      string  `json:"select,omitempty"` // empty or *: anything else is not emulated
-	Where       string  `json:"where,omitempty"`  // empty: anything else is not emulated
+	Select      string  `json:"select,omitempty"` // SQL: what is forwarded; empty or * for all
+	Where       string  `json:"where,omitempty"`  // SQL: when; empty for always
 	Active      bool    `json:"active"`
 }
 
@@ -107,8 +107,9 @@ func (s *Service) PutRoutingRule(instance string, r RoutingRule) (RoutingRule, e
 		return r, s.noSuchSubject(instance, r.Subject)
 	case r.AppType != "GLOBAL" && r.AppType != "APP":
 		return r, invalid("app_type %q: GLOBAL or APP", clip(r.AppType))
-	case r.Select != "" && r.Select != "*" || r.Where != "":
-		return r, invalid("select and where are not emulated: leave them out to forward everything")
+	}
+	if _, err := parseSQL(r.Select, r.Where); err != nil {
+		return r, err
 	}
 	if r.AppType == "APP" {
 		app, err := s.App(instance, r.AppID)
@@ -230,30 +231,45 @@ func (s *Service) background(work func()) {
 	}
 }
 
-// forwardedBy returns the actions of the active rules that want a notification about something of a resource
+// route is a way that a notification goes: an address, with what the rule's SQL leaves of it.
+type route struct {
+	url string
+	sql statement
+}
+
+// forwardedBy returns the ways of the active rules that want a notification about something of a resource
 // space.
-func (s *Service) forwardedBy(instance, app string, n Notification) []RoutingAction {
+func (s *Service) forwardedBy(instance, app string, n Notification) []route {
 	if s.actions.Len() == 0 {
 		return nil
 	}
-	var wanted []string
+	wanted := map[string]statement{}
 	for _, r := range s.RoutingRules(instance) {
-		if r.Active && r.Subject == (Subject{n.Resource, n.Event}) && (r.AppType != "APP" || r.AppID == app) {
-			wanted = append(wanted, r.ID)
+		if !r.Active || r.Subject != (Subject{n.Resource, n.Event}) || r.AppType == "APP" && r.AppID != app {
+			continue
+		}
+		if sql, err := parseSQL(r.Select, r.Where); err == nil { // it was read when the rule was made
+			wanted[r.ID] = sql
 		}
 	}
 	if len(wanted) == 0 {
 		return nil
 	}
-	return slices.DeleteFunc(s.RoutingActions(instance), func(a RoutingAction) bool {
-		return a.Channel != ChannelHTTP || !slices.Contains(wanted, a.RuleID)
-	})
+	var routes []route
+	for _, a := range s.RoutingActions(instance) {
+		if sql, ok := wanted[a.RuleID]; ok && a.Channel == ChannelHTTP {
+			routes = append(routes, route{a.URL(), sql})
+		}
+	}
+	return routes
 }
 
-// forward hands a notification to the actions that want it (DA-57).
-func (s *Service) forward(actions []RoutingAction, p parcel) {
-	for _, a := range actions {
-		s.enqueue(a.URL(), p)
+// forward hands a notification to those that want it (DA-57).
+func (s *Service) forward(routes []route, p parcel) {
+	for _, r := range routes {
+		if body, ok := r.sql.apply(p.body); ok {
+			s.enqueue(r.url, parcel{p.instance, p.device, body})
+		}
 	}
 }
 

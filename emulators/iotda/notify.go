@@ -63,8 +63,8 @@ func (s *Service) notify(instance string, d Device, n Notification) {
 		e.Conn, e.Address = n.session.conn, n.session.address
 	}
 	s.journal.Append(e)
-	if actions := s.forwardedBy(instance, d.AppID, n); len(actions) > 0 {
-		s.forward(actions, parcel{instance, d.DeviceID, payload})
+	if routes := s.forwardedBy(instance, d.AppID, n); len(routes) > 0 {
+		s.forward(routes, parcel{instance, d.DeviceID, payload})
 	}
 }
 
@@ -83,12 +83,12 @@ func (s *Service) notice(n Notification, data notifyData) []byte {
 // call that goes out, not for itself: a change is the application's doing, and a large registry would push
 // out what devices do. data is made for those that want it only.
 func (s *Service) announce(instance, app, device string, n Notification, data func() notifyData) {
-	actions := s.forwardedBy(instance, app, n)
-	if len(actions) == 0 {
+	routes := s.forwardedBy(instance, app, n)
+	if len(routes) == 0 {
 		return
 	}
 	n.RequestID = s.ids.GUID()
-	s.forward(actions, parcel{instance, device, s.notice(n, data())})
+	s.forward(routes, parcel{instance, device, s.notice(n, data())})
 }
 
 // The events of what is told of.

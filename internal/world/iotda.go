@@ -199,6 +199,8 @@ type Forwarding struct {
 	Resource string          `yaml:"resource" world:"max=64" doc:"what it forwards, such as device.property"`
 	Event    string          `yaml:"event" world:"max=64" doc:"of that resource, such as report"`
 	Space    string          `yaml:"space" world:"check=iotdaId ref=space" doc:"app_id, to forward of one resource space only"`
+	Select   string          `yaml:"select" world:"max=2500" doc:"SQL: what is forwarded, such as notify_data.body; default all"`
+	Where    string          `yaml:"where" world:"max=2500" doc:"SQL: when, such as notify_data.header.product_id = 'demo'; default always"`
 	Active   *bool           `yaml:"active" doc:"default true"`
 	Actions  []ForwardAction `yaml:"actions" doc:"where it forwards to"`
 }
