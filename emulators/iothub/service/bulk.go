@@ -83,7 +83,7 @@ func bulkItem(r azure.BulkRequest) iothub.BulkItem {
 	delete(r.Properties.Desired, "$version")
 	delete(r.Properties.Desired, "$metadata")
 	item := iothub.BulkItem{Mode: r.ImportMode, ETag: unquoted(r.ETag), TwinETag: unquoted(r.TwinETag), Tags: r.Tags, Desired: r.Properties.Desired,
-		Device: iothub.Device{DeviceID: r.ID, Status: iothub.Status(r.Status), StatusReason: r.StatusReason,
+		Device: iothub.Device{DeviceID: r.ID, Status: statusOf(r.Status), StatusReason: r.StatusReason,
 			Authentication: authOf(r.Authentication), DeviceScope: r.DeviceScope, ParentScopes: r.ParentScopes}}
 	if r.Capabilities != nil {
 		item.Device.Capabilities.IoTEdge = r.Capabilities.IoTEdge

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/fakecloud/fakecloud/emulators/iothub"
@@ -82,6 +83,10 @@ func (c *call) getDevice() (answer, error) {
 	return answer{body: deviceJSON(d), etag: d.ETag}, nil
 }
 
+// statusOf reads a status in any case, as the hub does: azure-iot-sdk-java sends back Enabled when it updates a
+// device (iot-e2e-tests, ConnectionTests.java).
+func statusOf(text string) iothub.Status { return iothub.Status(strings.ToLower(text)) }
+
 func (c *call) putDevice() (answer, error) {
 	var in azure.IdentityRequest
 	if err := c.decode(&in, maxBody); err != nil {
@@ -91,7 +96,7 @@ func (c *call) putDevice() (answer, error) {
 		return answer{}, failed("SVC-1/mismatch", azure.ArgumentInvalid, "the deviceId in the body is not the one in the path",
 			"deviceId "+strconv.Quote(show(in.DeviceID)), strconv.Quote(show(c.ids[0])))
 	}
-	d := iothub.Device{DeviceID: in.DeviceID, Status: iothub.Status(in.Status), StatusReason: in.StatusReason,
+	d := iothub.Device{DeviceID: in.DeviceID, Status: statusOf(in.Status), StatusReason: in.StatusReason,
 		Authentication: authOf(in.Authentication), DeviceScope: in.DeviceScope, ParentScopes: in.ParentScopes}
 	if in.Capabilities != nil {
 		d.Capabilities.IoTEdge = in.Capabilities.IoTEdge

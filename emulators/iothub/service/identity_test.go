@@ -135,6 +135,7 @@ func TestAuthenticationTypes(t *testing.T) {
 	} {
 		b.do("PUT", "/devices/x", bad).fails(400, "ArgumentInvalid")
 	}
+	require.Equal(t, "disabled", b.do("PUT", "/devices/cased", `{"deviceId":"cased","status":"Disabled"}`).ok(200)["status"], "in any case, as azure-iot-sdk-java sends it")
 	b.do("PUT", "/devices/a%20b", `{"deviceId":"a b"}`).fails(400, "ArgumentInvalid")
 	b.refused("SVC-5/invalid")
 	rule.Proves(t, "SVC-5")
