@@ -292,7 +292,17 @@ azure: {hubs: [{name: fakecloud-hub, devices: [
 	wantConnack(t, own.knock(), 3)
 	own.enter()
 	wantConnack(t, newScenarioDevice(t, cloud, "iothub", "scenario-expires-5s").knock(), 5)
-	refused(t, cloud, "HUB-9/unknown")
+	require.Contains(t, refused(t, cloud, "HUB-9/unknown").Detail, "scenarios: true")
+}
+
+// IoTDA has a product of that name before it has a scenario device of it.
+func TestScenarioDeviceOfNoProduct(t *testing.T) {
+	t.Parallel()
+	cloud := fakecloud.Start(t)
+	c := dial(t, cloud, via{name: iotdaMQTT})
+	send(t, c, huawei("other_scenario-twice_0_0_2025041401", "other_scenario-twice", passwordV1).Bytes())
+	wantConnack(t, c, 4)
+	require.Contains(t, refused(t, cloud, "DA-9/unknown").Detail, "in a product that it has")
 }
 
 // A certificate of demo-ca does as well as key or secret, and the device keeps it.

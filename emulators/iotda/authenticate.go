@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fakecloud/fakecloud/internal/fault"
 	"github.com/fakecloud/fakecloud/internal/rule"
 	"github.com/fakecloud/fakecloud/internal/wire/iotda"
 )
@@ -131,6 +132,9 @@ func (s *Service) unknownDevice(c Credentials, device string) *rule.Refusal {
 	r := refusal("DA-9/unknown", codeCredential, "no such device in instance "+c.Instance, fmt.Sprintf("device id %q", clip(device)), "a registered device")
 	if near := s.nearestDevice(c.Instance, device); near != "" {
 		r.Expected += "; the nearest is " + near
+	}
+	if fault.ScenarioName(device) != "" {
+		r.Detail += "; it is a scenario device, which an instance with the world key scenarios: true registers by itself, in a product that it has"
 	}
 	return r
 }

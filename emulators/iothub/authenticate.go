@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fakecloud/fakecloud/internal/fault"
 	"github.com/fakecloud/fakecloud/internal/rule"
 	"github.com/fakecloud/fakecloud/internal/wire/azure"
 )
@@ -160,6 +161,9 @@ func (s *Service) unknownDevice(hub, id string) *rule.Refusal {
 	} else if at := s.holders(id); len(at) > 0 && at[0] != hub {
 		detail += "; it is registered in " + at[0]
 		expected = "host " + at[0]
+	}
+	if fault.ScenarioName(id) != "" {
+		detail += "; it is a scenario device, which a hub with the world key scenarios: true makes by itself"
 	}
 	return refusal("HUB-9/unknown", detail, quote(id), expected)
 }
