@@ -4,5 +4,5 @@
 // rounds, because absolute figures drift with the machine. Linux only.
 //
 //	go run ./bench                 everything
-//	go run ./bench connect publish mindsphere iotda edge iothub startup
+//	go run ./bench connect publish mindsphere iotda edge iothub reset startup
 package main

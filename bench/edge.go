@@ -51,10 +51,14 @@ func obey(cloud *fakecloud.Cloud, word string) string {
 		err = awaitDrained(cloud)
 	default:
 		count, found := strings.CutPrefix(word, fanOutWord)
-		if !found {
+		switch {
+		case found:
+			err = sendFleet(cloud, count)
+		case word == resetAll || strings.HasPrefix(word, resetGlob):
+			err = resetDevices(cloud, word)
+		default:
 			return "unknown word"
 		}
-		err = sendFleet(cloud, count)
 	}
 	if err != nil {
 		return err.Error()

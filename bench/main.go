@@ -30,14 +30,14 @@ func main() {
 	s.keys = []string{"ecdsa", "rsa"}
 	what := flag.Args()
 	if len(what) == 0 {
-		what = []string{"connect", "publish", "mindsphere", "iotda", "edge", "iothub", "startup"}
+		what = []string{"connect", "publish", "mindsphere", "iotda", "edge", "iothub", "reset", "startup"}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	for _, b := range []struct {
 		name string
 		run  func(context.Context, settings) error
-	}{{"connect", benchConnect}, {"publish", benchPublish}, {"mindsphere", benchMindSphere}, {"iotda", benchIoTDA}, {"edge", benchEdge}, {"iothub", benchIoTHub}, {"startup", benchStartup}} {
+	}{{"connect", benchConnect}, {"publish", benchPublish}, {"mindsphere", benchMindSphere}, {"iotda", benchIoTDA}, {"edge", benchEdge}, {"iothub", benchIoTHub}, {"reset", benchReset}, {"startup", benchStartup}} {
 		if !slices.Contains(what, b.name) {
 			continue
 		}

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -23,7 +24,10 @@ import (
 )
 
 // dataRole is fakecloud with a data directory.
-const dataRole = "fakecloud-data"
+const (
+	keepSuffix = "-data"
+	dataRole   = "fakecloud" + keepSuffix
+)
 
 // devices is how many identities the load is spread over.
 const devices = 8
@@ -35,14 +39,14 @@ const hubHost = "bench.azure-devices.net"
 func serveRole(name string) {
 	role, key, _ := strings.Cut(name, "/")
 	options := []fakecloud.Option{fakecloud.WithServerKey(key)}
-	if role == dataRole {
+	if strings.HasSuffix(role, keepSuffix) {
 		dir, err := os.MkdirTemp("", "bench-data")
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 			os.Exit(1)
 		}
 		defer os.RemoveAll(dir)
-		role, options = "fakecloud", append(options, fakecloud.WithDataDir(dir))
+		role, options = strings.TrimSuffix(role, keepSuffix), append(options, fakecloud.WithDataDir(dir))
 	}
 	cloud, t, err := startServer(role, options...)
 	if err == nil {
@@ -60,25 +64,26 @@ func serveRole(name string) {
 // startServer starts fakecloud for its certificates in any case; the floors serve beside it with the same
 // ones, and an idle fakecloud uses no CPU.
 func startServer(role string, options ...fakecloud.Option) (*fakecloud.Cloud, target, error) {
-	cloud, err := fakecloud.New(context.Background(), options...)
-	if err != nil {
-		return nil, target{}, err
-	}
-	device, err := cloud.IssueDevice("bench")
+	device, err := issue()
 	if err != nil {
 		return nil, target{}, err
 	}
 	_, thumbprint := device.Thumbprints()
 	registered := devices
-	if role == fleetRole {
-		role, registered = "fakecloud", hubFleet
+	if role == fleetRole || role == resetRole {
+		registered = hubFleet
 	}
-	var world strings.Builder
-	world.WriteString("azure: {hubs: [{name: bench, " + hubPolicies + ", devices: [")
-	for i := range registered {
-		fmt.Fprintf(&world, "{deviceId: bench-%d, authentication: {x509Thumbprint: {primaryThumbprint: %s}}},", i, thumbprint)
+	if role == resetRole {
+		options = append(options, fakecloud.WithWorld(hubWorld(thumbprint, registered)))
 	}
-	for _, document := range []string{world.String() + "]}]}", mindWorld, iotdaWorld(), edgeWorld(thumbprint)} {
+	cloud, err := fakecloud.New(context.Background(), options...)
+	if err != nil {
+		return nil, target{}, err
+	}
+	if role == fleetRole || role == resetRole {
+		role = "fakecloud"
+	}
+	for _, document := range []string{hubWorld(thumbprint, registered), mindWorld, iotdaWorld(), edgeWorld(thumbprint)} {
 		if err := cloud.PatchWorld(context.Background(), document); err != nil {
 			return nil, target{}, err
 		}
@@ -114,6 +119,26 @@ func startServer(role string, options ...fakecloud.Option) (*fakecloud.Cloud, ta
 		err = fmt.Errorf("unknown role %q", role)
 	}
 	return cloud, t, err
+}
+
+// issue returns a device certificate; the hub knows it by its thumbprint.
+func issue() (fakecloud.DeviceCertificate, error) {
+	cloud, err := fakecloud.New(context.Background(), fakecloud.WithServerKey("ecdsa"), fakecloud.WithInMemory())
+	if err != nil {
+		return fakecloud.DeviceCertificate{}, err
+	}
+	device, err := cloud.IssueDevice("bench")
+	return device, errors.Join(err, cloud.Close())
+}
+
+// hubWorld is a hub whose devices have the bench's certificate.
+func hubWorld(thumbprint string, count int) string {
+	var world strings.Builder
+	world.WriteString("azure: {hubs: [{name: bench, " + hubPolicies + ", devices: [")
+	for i := range count {
+		fmt.Fprintf(&world, "{deviceId: bench-%d, authentication: {x509Thumbprint: {primaryThumbprint: %s}}},", i, thumbprint)
+	}
+	return world.String() + "]}]}"
 }
 
 // serverConfig takes the certificate that fakecloud presents.
