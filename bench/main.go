@@ -37,7 +37,7 @@ func main() {
 	for _, b := range []struct {
 		name string
 		run  func(context.Context, settings) error
-	}{{"connect", benchConnect}, {"publish", benchPublish}, {"mindsphere", benchMindSphere}, {"iotda", benchIoTDA}, {"edge", benchEdge}, {"iothub", benchIoTHub}, {"reset", benchReset}, {"startup", benchStartup}} {
+	}{{"connect", benchConnect}, {"publish", benchPublish}, {"mindsphere", benchMindSphere}, {"iotda", benchIoTDA}, {"edge", benchEdge}, {"drain", benchDrain}, {"iothub", benchIoTHub}, {"reset", benchReset}, {"startup", benchStartup}} {
 		if !slices.Contains(what, b.name) {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/store"
 )
 
 // The sizes of what goes to the hub at once (CloudEndpoint).
@@ -70,7 +71,7 @@ func (g *gateway) drain() {
 	sent := 0
 	for {
 		g.sending.Lock()
-		n, more := g.drainBatch()
+		n, more, removed := g.drainBatch()
 		sent += n
 		if !more {
 			g.draining = false
@@ -80,36 +81,38 @@ func (g *gateway) drain() {
 				g.svc.journal.Append(e)
 			}
 			g.sending.Unlock()
+			removed.Wait()
 			return
 		}
 		g.sending.Unlock()
+		removed.Wait()
 	}
 }
 
 // drainBatch sends the next messages, and removes those that the hub has taken in one step.
-func (g *gateway) drainBatch() (sent int, more bool) {
+func (g *gateway) drainBatch() (sent int, more bool, removed store.Pending) {
 	if g.down() {
-		return 0, false // without a look at what waits: every message that comes in asks
+		return 0, false, removed // without a look at what waits: every message that comes in asks
 	}
 	rows, dropped := g.queue.next(upstreamEndpoint, g.svc.clock.Now(), batchMessages)
 	g.noteExpired(dropped)
 	var done []uint64
-	defer func() { g.queue.done(done...) }()
+	defer func() { removed = g.queue.done(done...) }()
 	for more = len(rows) > 0; len(rows) > 0; {
 		if g.down() {
-			return len(done), false
+			return len(done), false, removed
 		}
 		n, err := g.sendRun(rows)
 		if err != nil {
 			g.retryLater()
-			return len(done), false
+			return len(done), false, removed
 		}
 		for i := range n {
 			done = append(done, rows[i].Number)
 		}
 		rows = rows[n:]
 	}
-	return len(done), more
+	return len(done), more, removed
 }
 
 // sendRun sends the leading messages that are of one identity, as one batch of the hub's, and returns how many

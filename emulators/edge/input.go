@@ -31,10 +31,11 @@ func (g *gateway) pump(endpoint string) {
 // arrived takes a message that a module has acknowledged out of the queue.
 func (g *gateway) arrived(endpoint string, number uint64) {
 	g.sending.Lock()
-	defer g.sending.Unlock()
 	delete(g.flying, number)
-	g.queue.done(number)
+	removed := g.queue.done(number)
 	g.pump(endpoint)
+	g.sending.Unlock()
+	removed.Wait()
 }
 
 // landed forgets what was on its way to a module of the gateway that has gone.

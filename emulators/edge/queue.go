@@ -90,15 +90,16 @@ func (q *queue) key(n uint64) string {
 	return q.gateway + "\x00" + fmt.Sprintf("%016x", n)
 }
 
-// put stores a message behind the others of its lane. errFull says that there is no room.
-func (q *queue) put(m stored, mostMessages, mostBytes int) error {
+// put stores a message behind the others of its lane; the caller waits for the commit when it has let go of the
+// queue. errFull says that there is no room.
+func (q *queue) put(m stored, mostMessages, mostBytes int) (store.Pending, error) {
 	if q.count >= mostMessages || q.bytes+m.Message.size()+overhead > mostBytes {
-		return errFull
+		return store.Pending{}, errFull
 	}
 	m.Number = q.last + 1
-	q.rows.Put(q.key(m.Number), m)
+	kept := q.rows.Submit(q.key(m.Number), m)
 	q.hold(&m)
-	return nil
+	return kept, nil
 }
 
 // first returns the lane of an endpoint that is sent first, nil when nothing waits.
@@ -141,17 +142,17 @@ func (q *queue) next(endpoint string, now time.Time, most int) (batch []stored, 
 	}
 }
 
-// done removes messages for good.
-func (q *queue) done(numbers ...uint64) {
+// done removes messages for good, once the commit that it returns is there.
+func (q *queue) done(numbers ...uint64) store.Pending {
 	if len(numbers) == 0 {
-		return
+		return store.Pending{}
 	}
 	gone := make(map[uint64]bool, len(numbers))
 	keys := make([]string, len(numbers))
 	for i, n := range numbers {
 		gone[n], keys[i] = true, q.key(n)
 	}
-	q.rows.DeleteAll(keys...)
+	removed := q.rows.SubmitDelete(keys...)
 	for k, l := range q.lanes {
 		// What ends is nearly always at the head: cut it off, and look further only for the rest.
 		for len(l.slots) > 0 && gone[l.slots[0].number] {
@@ -172,6 +173,7 @@ func (q *queue) done(numbers ...uint64) {
 			delete(q.lanes, k)
 		}
 	}
+	return removed
 }
 
 func (q *queue) forget(s slot) {

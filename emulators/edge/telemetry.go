@@ -7,6 +7,7 @@ import (
 
 	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/rule"
+	"github.com/fakecloud/fakecloud/internal/store"
 	"github.com/fakecloud/fakecloud/internal/wire/edgeroute"
 )
 
@@ -134,25 +135,32 @@ next:
 		return Result{Refusal: refusal("EDGE-37/unrouted", "no route takes the message: it is acknowledged and dropped", "source "+from,
 			"one of the routes: "+cfg.shown())}
 	}
+	var kept store.Pending
 	for _, t := range targets {
-		if r := g.forward(m, t); r != nil {
+		stored, r := g.forward(m, t)
+		if r != nil {
 			return Result{Refusal: r, Close: true}
 		}
+		if stored != (store.Pending{}) {
+			kept = stored // a later commit comes behind an earlier one
+		}
 	}
+	kept.Wait() // without the lock: what others store meanwhile is committed together
 	return Result{}
 }
 
-// forward hands a message to an endpoint, or stores it for one that cannot be reached or is behind.
-func (g *gateway) forward(m *Message, t target) *rule.Refusal {
+// forward hands a message to an endpoint, or stores it for one that cannot be reached or is behind; it is kept once the
+// commit that it returns is there.
+func (g *gateway) forward(m *Message, t target) (kept store.Pending, refused *rule.Refusal) {
 	g.sending.Lock()
 	defer g.sending.Unlock()
 	if t.endpoint == upstreamEndpoint && !g.draining && !g.queue.waits(upstreamEndpoint) && !g.down() {
 		switch err := g.send([]Message{*m}); {
 		case err == nil:
-			return nil
+			return kept, nil
 		case errors.Is(err, ErrRejected):
 			g.rejected(m, err)
-			return nil
+			return kept, nil
 		}
 		g.retryLater()
 	}
@@ -161,15 +169,16 @@ func (g *gateway) forward(m *Message, t target) *rule.Refusal {
 		row.Deadline = g.svc.clock.Now().Add(t.ttl)
 	}
 	messages, bytes := g.limits()
-	if err := g.queue.put(row, messages, bytes); err != nil {
-		return refusal("EDGE-30/full", "the gateway's queue is full: the message is not stored, and the connection is closed",
+	kept, err := g.queue.put(row, messages, bytes)
+	if err != nil {
+		return kept, refusal("EDGE-30/full", "the gateway's queue is full: the message is not stored, and the connection is closed",
 			count(g.queue.count)+" messages and "+count(g.queue.bytes)+" bytes wait", "at most "+count(messages)+" messages and "+count(bytes)+" bytes")
 	}
 	g.armExpiry()
 	if t.endpoint != upstreamEndpoint {
 		g.pump(t.endpoint)
 	}
-	return nil
+	return kept, nil
 }
 
 // limits of what is stored: the tester's, and maxSizeBytes of the configuration where that is less.

@@ -78,6 +78,12 @@ func (g *group) add(change func(*batch)) *batch {
 	return g.next
 }
 
+// Pending is a change that readers see and that may not be committed yet; the zero value is.
+type Pending struct{ batch *batch }
+
+// Wait returns when the change is committed, and with it everything that was submitted before it.
+func (p Pending) Wait() { p.batch.settle() }
+
 // settle returns when b is committed; nil is.
 func (b *batch) settle() {
 	if b != nil {

@@ -68,12 +68,13 @@ func (r *rows) get(key string) any {
 	return value
 }
 
-func (r *rows) put(key string, value any) {
+func (r *rows) put(key string, value any) { r.submitPut(key, value).Wait() }
+
+func (r *rows) submitPut(key string, value any) Pending {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.set(key, value)
-	b := r.submit(key, value)
-	r.mu.Unlock()
-	b.settle()
+	return Pending{r.submit(key, value)}
 }
 
 func (r *rows) create(key string, value any) error {
@@ -124,8 +125,12 @@ func (r *rows) Delete(key string) bool {
 }
 
 // DeleteAll removes several rows, and waits for the commit once.
-func (r *rows) DeleteAll(keys ...string) {
+func (r *rows) DeleteAll(keys ...string) { r.SubmitDelete(keys...).Wait() }
+
+// SubmitDelete is DeleteAll that does not wait for the commit.
+func (r *rows) SubmitDelete(keys ...string) Pending {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	var b *batch
 	for _, key := range keys {
 		delete(r.held, key)
@@ -134,8 +139,7 @@ func (r *rows) DeleteAll(keys ...string) {
 			b = r.engine.submit(change{kind: remove, table: r.name, key: key})
 		}
 	}
-	r.mu.Unlock()
-	b.settle()
+	return Pending{b}
 }
 
 // Keys returns the keys that start with prefix, unordered and without looking at any value.

@@ -45,6 +45,13 @@ func (t *Table[V]) Put(key string, v V) {
 	t.put(key, &v)
 }
 
+// Submit is Put that does not wait for the commit. Whoever holds a lock under which others change the table lets go of
+// it before it waits, so that their changes can join the same commit.
+func (t *Table[V]) Submit(key string, v V) Pending {
+	v = t.clone(v)
+	return t.submitPut(key, &v)
+}
+
 // Create stores v under a key that must be free, else ErrExists.
 func (t *Table[V]) Create(key string, v V) error {
 	v = t.clone(v)
