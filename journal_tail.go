@@ -112,6 +112,23 @@ func (t *journalTail) forget() {
 	t.events.Clear()
 }
 
+// forgetEvents removes events from the journal, and from what is kept of it for the next life.
+func (t *journalTail) forgetEvents(gone func(*Event) bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.restored {
+		past, _ := t.events.Read(0, nil, 0)
+		t.journal.Restore(past)
+		t.restored = true
+	}
+	t.journal.Forget(gone)
+	t.events.Clear()
+	if kept := t.journal.Newest(0, tailEvents); len(kept) > 0 {
+		t.written = max(t.written, kept[len(kept)-1].Seq)
+		t.events.Append(kept...)
+	}
+}
+
 // close keeps the last events. The connections have ended before.
 func (t *journalTail) close() {
 	close(t.stop)

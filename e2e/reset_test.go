@@ -108,6 +108,49 @@ func TestResetOfAGlobLeavesOthersAlone(t *testing.T) {
 	wantClosed(t, stays)
 }
 
+// With a device go its messages and its events, also when the instance starts again; those of others stay, and so do
+// those that come after.
+func TestResetOfAGlobTakesMessagesAndEvents(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	other := rawmqtt.Connect{ClientID: "demo-sas", Username: ptr(demoHub + "/demo-sas/?api-version=2021-04-12"),
+		Password: ptr(sign(demoHub+"/devices/demo-sas", demoKey, farFuture, ""))}
+	var last uint64
+	look := func(cloud *fakecloud.Cloud) {
+		for host, want := range map[string]string{contosoHost: "after", demoHub: "other"} {
+			messages, _ := cloud.Telemetry(host, "", 0, 0)
+			require.Len(t, messages, 1, host)
+			require.Equal(t, want, string(messages[0].Body))
+		}
+		events := telemetry(t, cloud, "dev-01", 1)
+		require.Len(t, events, 1)
+		require.Equal(t, "after", string(events[0].Payload))
+		require.Len(t, telemetry(t, cloud, "demo-sas", 1), 1)
+		require.Greater(t, lastOf(cloud), last, "numbers go on")
+		last = lastOf(cloud)
+	}
+	for _, life := range []func(*fakecloud.Cloud){
+		func(cloud *fakecloud.Cloud) {
+			say(t, signIn(t, cloud, dev01()), dev01Events, "before")
+			c := dial(t, cloud, via{name: demoHub})
+			send(t, c, other.Bytes())
+			wantConnack(t, c, 0)
+			say(t, c, "devices/demo-sas/messages/events/", "other")
+			_, err := cloud.ResetDevices("dev-*")
+			require.NoError(t, err)
+			require.Empty(t, cloud.Events(fakecloud.Filter{Kind: "telemetry", Device: "dev-01"}))
+			say(t, signIn(t, cloud, dev01()), dev01Events, "after")
+			look(cloud)
+		},
+		look,
+	} {
+		cloud, err := fakecloud.New(t.Context(), fakecloud.WithServerKey("ecdsa"), fakecloud.WithDataDir(dir), fakecloud.WithWorld(contoso))
+		require.NoError(t, err)
+		life(cloud)
+		require.NoError(t, cloud.Close())
+	}
+}
+
 // What a reset has emptied stays empty when the instance starts again.
 func TestResetOutlivesTheInstance(t *testing.T) {
 	t.Parallel()

@@ -21,7 +21,8 @@ func (a *app) resetCommand() *cobra.Command {
 		Use:   "reset [DEVICE]",
 		Short: "Empty the running instance and seed its world again, or do so to some devices",
 		Long: `Makes the running instance as it was after its first start: connections, identities, state, messages,
-faults and journal go, what its world says comes back. With DEVICE, an id or a glob, only those devices.`,
+faults and journal go, what its world says comes back. With DEVICE, an id or a glob, only those devices,
+with the messages that they have sent to a hub and their events.`,
 		Example: "  fakecloud reset\n  fakecloud reset 'job42-*'",
 		Args:    positional(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {

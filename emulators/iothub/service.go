@@ -61,6 +61,7 @@ type Service struct {
 	assigned *store.Table[string] // device id -> hub, as DPS assigned it last
 
 	telemetry    *store.Log[Message]
+	forgotten    *store.Table[uint64] // glob of devices → number of the last message that was reset
 	lastEnqueued atomic.Pointer[enqueued]
 	calls        calls
 
@@ -98,6 +99,7 @@ func New(c Config) *Service {
 		c2d:       store.NewTable(c.Store, "iothub.c2d", c2dQueue.clone),
 		assigned:  store.NewTable[string](c.Store, "iothub.assigned", nil),
 		telemetry: store.NewLog(c.Store, telemetryLog(c)),
+		forgotten: store.NewTable[uint64](c.Store, "iothub.forgotten", nil),
 		feedback: store.NewLog(c.Store, store.LogSpec[Feedback]{Name: "iothub.feedback", Count: maxFeedbackCount, Bytes: maxFeedbackBytes,
 			Cost: (*Feedback).cost, Number: func(f *Feedback, n uint64) { f.Seq = n }, Codec: keptFeedback()}),
 		live: map[string]*Session{}, related: map[string][]*Session{},

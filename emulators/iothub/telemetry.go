@@ -189,8 +189,9 @@ func (s *Service) Telemetry(hub, device string, since uint64, limit int) (messag
 	if err != nil {
 		return nil, since
 	}
+	remembered := s.remembered()
 	return s.telemetry.Read(since, func(m *Message) bool {
-		return m.Hub == h.Host && (device == "" || m.DeviceID == device)
+		return m.Hub == h.Host && (device == "" || m.DeviceID == device) && (remembered == nil || remembered(m))
 	}, limit)
 }
 

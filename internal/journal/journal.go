@@ -157,6 +157,19 @@ func (j *Journal) Clear() {
 	j.ring, j.bytes = ring{}, 0
 }
 
+// Forget removes the events that gone says. Sequence numbers go on.
+func (j *Journal) Forget(gone func(*Event) bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	now := j.ring
+	j.ring, j.bytes = ring{}, 0
+	for i := range now.len() {
+		if e := now.at(i); !gone(e) {
+			j.hold(e)
+		}
+	}
+}
+
 // Continue lets sequence numbers go on after last. It is called before the first event.
 func (j *Journal) Continue(last uint64) {
 	j.mu.Lock()
