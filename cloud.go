@@ -55,6 +55,7 @@ type Cloud struct {
 	out     *outbound.Policy // every call to somebody else's server
 
 	current   atomic.Pointer[generation]
+	hubsMu    sync.Mutex // held while failovers are carried out
 	worldMu   sync.Mutex // serialises changes of the world, and of generations
 	shut      bool       // Close has begun
 	snapshots snapshots
@@ -113,7 +114,8 @@ func Open(ctx context.Context, config Config) (*Cloud, error) {
 	c.hurry, c.hurryUp = context.WithCancel(context.Background())
 	c.seed = seedOf(config)
 	c.journal = journal.New(c.clock, c.rules, journal.Options{})
-	c.faults = fault.New(c.journal, ids.New(c.seed+1))
+	c.faults = fault.New(c.journal, ids.New(c.seed+1), c.clock)
+	c.faults.Watch(c.hubsChanged)
 	first, err := world.Load(config.World, config.WorldFiles...)
 	if err != nil {
 		return nil, err

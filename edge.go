@@ -25,6 +25,9 @@ func (u upstream) Hosts(hub string) []string {
 	return h.Names()
 }
 
+// Away implements edge.Upstream.
+func (u upstream) Away(hub string) bool { return u.hub.Away(hub) }
+
 // Identities implements edge.Upstream.
 func (u upstream) Identities(hub string) []edge.Identity {
 	var all []edge.Identity
@@ -88,6 +91,9 @@ func (u upstream) at(hub string, id edge.Identity) (iothub.Identity, error) {
 	h, err := u.hub.GetHub(hub)
 	if err != nil {
 		return iothub.Identity{}, err
+	}
+	if u.hub.Away(hub) {
+		return iothub.Identity{}, edge.ErrAway
 	}
 	now, err := u.Identity(hub, id.DeviceID, id.ModuleID)
 	if err != nil {

@@ -15,11 +15,20 @@ type FaultAction = fault.Action
 // FaultDuration is a time span of a FaultAction.
 type FaultDuration = fault.Duration
 
+// hubsChanged carries out that hubs have gone, or come back.
+func (c *Cloud) hubsChanged() {
+	c.hubsMu.Lock()
+	defer c.hubsMu.Unlock()
+	cores := c.gen().cores
+	cores.hub.HubChanged()
+	cores.edge.HubChanged()
+}
+
 // Inject sets faults, all of them or none, and returns them with their ids. An error names the key that
 // is wrong. A fault of an id that is set already replaces it.
 func (c *Cloud) Inject(faults ...Fault) ([]Fault, error) { return c.faults.Put(faults...) }
 
-// Faults returns the faults that are set, with the count that is left of each.
+// Faults returns the faults that are set, with the count, or the time of a failover, that is left of each.
 func (c *Cloud) Faults() []Fault { return c.faults.List() }
 
 // Scenario is a behaviour that devices have because of their ids, without any set-up; docs/scenarios.md lists them.

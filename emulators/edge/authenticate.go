@@ -133,7 +133,7 @@ func (g *gateway) stranger(who Identity, why string) *rule.Refusal {
 	set := g.set
 	g.mu.Unlock()
 	expected := fmt.Sprintf("a device of hub %s whose parent is %s", set.Hub, set.DeviceID)
-	if set.Down {
+	if g.down() {
 		return refusal("EDGE-33/unknown", quote(who.Name())+" is not among the gateway's children: "+why, quote(who.Name()), expected+", seen while the hub could be reached")
 	}
 	if why != "" {

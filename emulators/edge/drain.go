@@ -44,7 +44,10 @@ func (g *gateway) send(batch []Message) error {
 		}
 	}
 	visit, err := g.svc.upstream.Visit(g.hubHost(), id)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrAway):
+		return err
+	case err != nil:
 		return errors.Join(ErrRejected, err) // the identity is gone
 	}
 	defer visit.Close()

@@ -112,8 +112,9 @@ func (g *gateway) change(set Gateway) {
 
 func (g *gateway) down() bool {
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.set.Down || g.stopped
+	down, hub := g.set.Down || g.stopped, g.set.Hub
+	g.mu.Unlock()
+	return down || g.svc.upstream.Away(hub)
 }
 
 func (g *gateway) sessions() []*Session {
@@ -150,6 +151,23 @@ func (s *Service) SetUpstream(name string, up bool) error {
 		g.disconnect()
 	}
 	return nil
+}
+
+// HubChanged makes the gateways of hubs that have gone away, or come back, do what such gateways do.
+func (s *Service) HubChanged() {
+	s.mu.Lock()
+	all := make([]*gateway, 0, len(s.live))
+	for _, g := range s.live {
+		all = append(all, g)
+	}
+	s.mu.Unlock()
+	for _, g := range all {
+		if g.down() {
+			g.disconnect()
+		} else {
+			g.connect()
+		}
+	}
 }
 
 // connect goes to the hub: as $edgeHub, and for every child that is connected. What was kept goes on.
@@ -242,7 +260,7 @@ func (s *Service) Status(name string) (Status, error) {
 		st.Clients = append(st.Clients, c.id.Name())
 	}
 	g.mu.Unlock()
-	if set.Down {
+	if set.Down || s.upstream.Away(set.Hub) {
 		st.Upstream = "down"
 	}
 	for _, id := range s.identities.List(g.name + "\x00") {

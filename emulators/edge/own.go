@@ -17,6 +17,9 @@ func (g *gateway) ownID() Identity {
 // connectOwn connects $edgeHub and takes its desired properties.
 func (g *gateway) connectOwn() {
 	set := g.settings()
+	if g.down() {
+		return
+	}
 	id, err := g.svc.upstream.Identity(set.Hub, set.DeviceID, hubModule)
 	if err != nil {
 		g.svc.log.Warn("a gateway has no $edgeHub in the hub's registry", "endpoint", g.name, "device", set.DeviceID, "cause", err)

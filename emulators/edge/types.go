@@ -149,6 +149,8 @@ type C2D struct {
 type Upstream interface {
 	// Hosts returns the names of a hub, nil for an unknown one.
 	Hosts(hub string) []string
+	// Away reports whether a hub fails over and cannot be reached. It is asked for every message.
+	Away(hub string) bool
 	// Identities returns every device and module of a hub.
 	Identities(hub string) []Identity
 	// Identity returns one of them, ErrNotFound where there is none.
@@ -157,7 +159,7 @@ type Upstream interface {
 	// edge device of one that has none. It reports whether the device is registered.
 	Welcome(hub, device, parent string, certificate bool) bool
 	// Open makes a connection of an identity to the hub, as if it stood there itself. ErrNotFound where the
-	// identity is gone.
+	// identity is gone, ErrAway while the hub cannot be reached.
 	Open(hub string, id Identity, o Origin, down CloudSink) (Cloud, error)
 	// Visit is Open for one who only sends: no connection of the identity is seen or ended by it.
 	Visit(hub string, id Identity) (Cloud, error)

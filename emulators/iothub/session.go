@@ -76,6 +76,9 @@ func (s *Service) Open(id Identity, o Origin, d Downlink) *Session {
 	if r := s.stillAllowed(id); r != nil {
 		c.cut(r)
 	}
+	if s.Away(id.Hub) {
+		c.cut(errFailover)
+	}
 	c.C2DReady() // with subscriptions of a kept session
 	s.log.Info("connected", "endpoint", id.Hub, "device", id.Name(), "conn", o.Conn)
 	return c

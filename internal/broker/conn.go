@@ -9,10 +9,12 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"github.com/fakecloud/fakecloud/internal/fault"
 	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/rule"
 )
@@ -41,7 +43,12 @@ type conn struct {
 	will    *Message
 	readErr error
 	silence time.Duration
-	inside  bool // code of the platform is running, so a panic is not the packet's fault
+	until   time.Time   // when the client has been silent for too long; zero is never
+	inside  atomic.Bool // code of the platform is running, so a panic is not the packet's fault
+	falls   bool        // a fault: the connection is half open from its CONNACK on
+	silent  atomic.Bool // it is half open
+	pace    atomic.Int64
+	late    *late // nil until a PUBLISH has to wait
 
 	ending sync.Mutex // guards ended and orders deadlines: none is moved once ended
 	ended  bool
@@ -56,10 +63,12 @@ func newConn(s *Server, nc net.Conn, peer Peer) *conn {
 		peer.Remote = nc.RemoteAddr()
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
-	return &conn{
+	c := &conn{
 		Conn: nc, srv: s, peer: peer, address: peer.Remote.String(),
 		ctx: ctx, cancel: cancel, gone: make(chan struct{}), writing: make(chan struct{}, 1),
 	}
+	c.pace.Store(int64(peer.Pace))
+	return c
 }
 
 // run lets mochi read the connection to its end. A panic ends this connection only.
@@ -68,7 +77,7 @@ func (c *conn) run() (err error) {
 		r := recover()
 		switch {
 		case r == nil:
-		case c.inside:
+		case c.inside.Load():
 			err = c.panicked(r)
 		default: // mochi's decoder, e.g. a v5 SUBSCRIBE without options (mochi issue 501)
 			err = c.malformed(fmt.Sprintf("a packet that cannot be decoded: %v", r))
@@ -130,7 +139,7 @@ func (c *conn) causeOf(err error) error {
 			Seen: "a first packet that is not CONNECT", Expected: "CONNECT"}
 	case errors.As(err, &code):
 		refusal = c.malformed(code.Reason)
-	case c.readErr == nil && !c.inside && err != nil:
+	case c.readErr == nil && !c.inside.Load() && err != nil:
 		refusal = c.malformed(err.Error())
 	case c.device != nil && (errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()):
 		return ErrKeepAlive
@@ -171,10 +180,15 @@ func (c *conn) settle() {
 // Read implements net.Conn. mochi calls it when it has used up what came with the last one.
 func (c *conn) Read(b []byte) (int, error) {
 	c.writeAcks()
-	n, err := c.Conn.Read(b)
+	pace := fault.Pace(c.pace.Load())
+	n, err := c.Conn.Read(b[:pace.Piece(len(b))])
+	if c.silent.Load() {
+		n, err = 0, c.hearNothing(b, err)
+	}
 	if err != nil {
 		c.readErr = err
 	}
+	pace.Wait(n, c.ctx.Done())
 	return n, err
 }
 
@@ -191,10 +205,10 @@ func (c *conn) Write(b []byte) (int, error) {
 		b = append(waiting, b...)
 		defer c.acks.reuse(b)
 	}
-	if len(b) == 0 {
-		return 0, nil
+	if len(b) == 0 || c.silent.Load() {
+		return size, nil
 	}
-	_, err := c.Conn.Write(b)
+	err := c.put(b)
 	if err == nil {
 		return size, nil
 	}
@@ -219,19 +233,19 @@ func (c *conn) allow() bool {
 // SetDeadline implements net.Conn. mochi calls it before it waits for a packet, with a time reckoned in
 // 16 bits; we take only the moment. Until the CONNECT is accepted the deadline of Serve's caller holds.
 func (c *conn) SetDeadline(time.Time) error {
-	if c.device == nil {
+	if c.device == nil || c.silent.Load() {
 		return nil
 	}
-	var until time.Time
+	c.until = time.Time{}
 	if c.silence > 0 {
-		until = time.Now().Add(c.silence)
+		c.until = time.Now().Add(c.silence)
 	}
 	c.ending.Lock()
 	defer c.ending.Unlock()
 	if c.ended {
 		return net.ErrClosed
 	}
-	return c.Conn.SetReadDeadline(until)
+	return c.Conn.SetReadDeadline(c.until)
 }
 
 // Close implements net.Conn for mochi, which calls it when it has stopped reading. Serve closes the

@@ -61,9 +61,9 @@ func (c *conn) connect(pk packets.Packet) packets.Packet {
 		return handled
 	}
 	defer done()
-	c.inside = true
+	c.inside.Store(true)
 	answer, err := c.srv.cfg.Head.Connect(c.ctx, in)
-	c.inside = false
+	c.inside.Store(false)
 	if err == nil && answer.Device == nil {
 		err = errors.New("the platform accepted without a device")
 	}
@@ -85,6 +85,7 @@ func (c *conn) connectFails() bool {
 		c.answerConnect(*a.Code)
 		c.end(ErrFault)
 	}
+	c.falls = a.HalfOpen
 	return a.Drop || c.ctx.Err() != nil
 }
 

@@ -12,7 +12,7 @@ import (
 var ErrFault = errors.New("a fault that was set ended the connection")
 
 // fails asks for a fault at a step of this connection, does what every step has in common (delay, close,
-// reset), and returns the rest for the caller. The caller looks at c.ctx afterwards.
+// reset, slow), and returns the rest for the caller. The caller looks at c.ctx afterwards.
 func (c *conn) fails(step fault.Step) fault.Action {
 	if c.srv.cfg.Faults.Spares(c.name) {
 		return fault.Action{}
@@ -24,6 +24,9 @@ func (c *conn) fails(step fault.Step) fault.Action {
 func (c *conn) judge(step fault.Step) fault.Action {
 	var delayed func()
 	a, hit := c.srv.cfg.Faults.At(c.where(step, func(a fault.Action) {
+		if a.Reorder != nil {
+			c.startWait(time.Duration(*a.Reorder))
+		}
 		if a.Delay != nil {
 			delayed = c.delay(time.Duration(*a.Delay))
 		}
@@ -44,8 +47,11 @@ func (c *conn) where(step fault.Step, arm func(fault.Action)) fault.Where {
 		Device: c.name, Conn: c.peer.Conn, Address: c.address, Arm: arm}
 }
 
-// breakOff ends the connection when the action says so.
+// breakOff ends the connection, or slows it down, when the action says so.
 func (c *conn) breakOff(a fault.Action) {
+	if a.Slow != nil {
+		c.pace.Store(int64(*a.Slow))
+	}
 	if a.Reset {
 		abort(c.Conn)
 	}
@@ -88,25 +94,46 @@ func abort(conn net.Conn) {
 	}
 }
 
-// deliver is enqueue behind the faults of step deliver: what is lost or late counts as sent.
+// deliver is enqueue behind the faults of step deliver: what is lost or late counts as sent. Whoever overtakes
+// a message that is held back is left alone.
 func (c *conn) deliver(m Outgoing, start bool) bool {
-	if c.srv.cfg.Faults.Spares(c.name) {
+	if c.srv.cfg.Faults.Spares(c.name) || c.out.holds.Load() {
 		return c.enqueue(m, start)
 	}
-	late := false
+	later := false
 	a, hit := c.srv.cfg.Faults.At(c.where(fault.Deliver, func(a fault.Action) {
-		if late = a.Delay != nil && !a.Drop && !a.Close && !a.Reset; late {
-			c.srv.cfg.Clock.AfterFunc(time.Duration(*a.Delay), func() { c.enqueue(m, true) })
+		switch {
+		case a.Delay != nil:
+			later = true
+			c.srv.cfg.Clock.AfterFunc(time.Duration(*a.Delay), func() { c.misdeliver(m, true, a) })
+		case a.HalfOpen:
+			c.silent.Store(true)
+		case a.Reorder != nil:
+			later = c.holdBack(m, time.Duration(*a.Reorder))
 		}
 	}))
-	if !hit {
+	switch {
+	case !hit:
 		return c.enqueue(m, start)
+	case later:
+		return true
 	}
+	a.Reorder = nil
+	return c.misdeliver(m, start, a)
+}
+
+// misdeliver does to a message what the fault says.
+func (c *conn) misdeliver(m Outgoing, start bool, a fault.Action) bool {
 	c.breakOff(a)
 	switch {
 	case c.ctx.Err() != nil:
 		return false
-	case a.Drop || late:
+	case a.HalfOpen:
+		c.silent.Store(true)
+		return true
+	case a.Drop:
+		return true
+	case a.Reorder != nil && c.holdBack(m, time.Duration(*a.Reorder)):
 		return true
 	case a.Duplicate:
 		twin := m

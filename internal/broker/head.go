@@ -6,6 +6,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/fakecloud/fakecloud/internal/fault"
 	"github.com/fakecloud/fakecloud/internal/rule"
 )
 
@@ -65,6 +66,7 @@ type Peer struct {
 	Certificates []*x509.Certificate // as presented, leaf first; not verified
 	TLSVersion   uint16              // 0 on plain TCP
 	Transport    string              // mqtts, mqtt, wss
+	Pace         fault.Pace          // of a connection that a fault has made slow already
 	// Door is the host name to hand over to a client that did not come by a vendor's name (127.0.0.1,
 	// the address or the container name it dialled); empty when it came by a vendor's name.
 	Door string

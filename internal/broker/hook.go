@@ -59,8 +59,13 @@ func (*hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, e
 	if cause := c.srv.dead(); cause != nil {
 		c.end(cause)
 	}
+	c.late.take()
+	defer func() { c.late.give() }() // of one that is made meanwhile, too
 	if c.ctx.Err() != nil {
 		return pk, packets.ErrRejectPacket
+	}
+	if c.silent.Load() {
+		return handled, nil
 	}
 	if size := packetSize(pk.FixedHeader.Remaining); size > int64(c.srv.cfg.MaxPacket) {
 		c.kick(c.event(journal.Refused), c.tooLarge())
@@ -119,16 +124,21 @@ func (*hook) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 	if c.ctx.Err() != nil {
 		return
 	}
-	c.inside = true
+	c.inside.Store(true)
 	c.device.Established()
-	c.inside = false
+	c.inside.Store(false)
 }
 
 // OnSessionEstablished implements mqtt.Hook; the CONNACK is written.
 func (*hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
-	if c := cl.Net.Conn.(*conn); c.ctx.Err() == nil {
-		c.open()
+	c := cl.Net.Conn.(*conn)
+	if c.ctx.Err() != nil {
+		return
 	}
+	if c.falls {
+		c.fallSilent(true)
+	}
+	c.open()
 }
 
 func (c *conn) disconnect(pk *packets.Packet) {

@@ -3,6 +3,7 @@ package broker
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
@@ -35,6 +36,8 @@ type outbound struct {
 	unacked []*inflight // in the order they were sent
 	window  int
 	largest int // bytes of a packet that the client takes, 0 is any
+	held    *held
+	holds   atomic.Bool // whether there is one
 	lastID  uint16
 	busy    bool // somebody drains the queue; no goroutine exists while it is empty
 	waits   bool // a message is being judged: what the platform sends about it follows its PUBACK
@@ -101,6 +104,7 @@ func (o *outbound) hold(subs []Subscription, limits *packets.Properties) {
 func (o *outbound) stop() {
 	o.mu.Lock()
 	o.state, o.queue = linkStopped, nil
+	o.unhold()
 	o.mu.Unlock()
 	o.writers.Wait()
 }
@@ -148,29 +152,45 @@ func (o *outbound) unsubscribe(filter string) {
 	o.subs = slices.DeleteFunc(o.subs, func(s Subscription) bool { return s.Filter == filter })
 }
 
-// enqueue queues m if it may and can be sent; start lets a goroutine write it.
+// enqueue queues m if it may and can be sent, and after it the message that was held back; start lets a
+// goroutine write it.
 func (c *conn) enqueue(m Outgoing, start bool) bool {
 	o := &c.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.state == linkShut || o.state == linkStopped || c.ctx.Err() != nil || len(o.queue) >= c.srv.cfg.Pending {
+	qos, ok := c.admits(&m)
+	if !ok {
 		return false
 	}
-	qos, ok := o.granted(m.Topic)
-	switch {
-	case !ok && !m.Unsubscribed:
-		return false
-	case !ok:
-		qos = 1
+	o.queue = append(o.queue, queued{Outgoing: m, qos: qos})
+	if h := o.unhold(); h != nil {
+		if qos, ok = c.admits(&h.Outgoing); ok {
+			o.queue = append(o.queue, queued{Outgoing: h.Outgoing, qos: qos})
+		}
 	}
-	if len(m.Topic) > 0xffff || o.largest > 0 && publishSize(&m) > o.largest {
-		return false
-	}
-	o.queue = append(o.queue, queued{Outgoing: m, qos: min(m.QoS, qos)})
 	if start && o.claim() {
 		go c.drain()
 	}
 	return true
+}
+
+// admits reports whether m may and can be sent, and its QoS. The caller holds the mutex of c.out.
+func (c *conn) admits(m *Outgoing) (qos byte, ok bool) {
+	o := &c.out
+	if o.state == linkShut || o.state == linkStopped || c.ctx.Err() != nil || len(o.queue) >= c.srv.cfg.Pending {
+		return 0, false
+	}
+	qos, ok = o.granted(m.Topic)
+	switch {
+	case !ok && !m.Unsubscribed:
+		return 0, false
+	case !ok:
+		qos = 1
+	}
+	if len(m.Topic) > 0xffff || o.largest > 0 && publishSize(m) > o.largest {
+		return 0, false
+	}
+	return min(m.QoS, qos), true
 }
 
 // claim makes the caller the one that drains, if there is something to write. The caller holds mu.

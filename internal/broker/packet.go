@@ -12,7 +12,7 @@ import (
 	"github.com/fakecloud/fakecloud/internal/rule"
 )
 
-// publish judges a PUBLISH, acks it and answers it.
+// publish takes a PUBLISH.
 func (c *conn) publish(pk *packets.Packet) {
 	if fault := publishFault(pk); fault != "" {
 		c.kick(c.event(journal.Refused), c.malformed(fault))
@@ -26,26 +26,48 @@ func (c *conn) publish(pk *packets.Packet) {
 	c.srv.cfg.Journal.Append(e)
 	if pk.FixedHeader.Qos == 2 {
 		if c.srv.cfg.JudgeQoS2 {
-			c.judgeMessage(Message{Topic: pk.TopicName, Payload: pk.Payload, QoS: 2, Retain: pk.FixedHeader.Retain, Dup: pk.FixedHeader.Dup})
+			c.judgeMessage(message(pk))
 		}
 		c.kick(c.about(pk), &rule.Refusal{Rule: c.srv.cfg.Rules.QoS2, Silent: true, Seen: "QoS 2", Expected: "QoS 0 or 1"})
 		return
 	}
-	broken := c.fails(fault.Publish)
-	if broken.Drop || c.ctx.Err() != nil {
+	if c.late.waits() { // whoever overtakes is left alone
+		c.judgePublish(pk, false)
+		c.judgeLate()
 		return
 	}
-	m := Message{
-		Topic: pk.TopicName, Payload: pk.Payload, QoS: pk.FixedHeader.Qos,
-		Retain: pk.FixedHeader.Retain, Dup: pk.FixedHeader.Dup,
+	switch broken := c.fails(fault.Publish); {
+	case broken.Drop || c.ctx.Err() != nil:
+	case broken.HalfOpen:
+		c.fallSilent(false)
+	case broken.Reorder != nil:
+		c.letWait(pk)
+	default:
+		c.judgePublish(pk, broken.Duplicate)
 	}
+}
+
+// message is a PUBLISH as the platform sees it.
+func message(pk *packets.Packet) Message {
+	return Message{Topic: pk.TopicName, Payload: pk.Payload, QoS: pk.FixedHeader.Qos,
+		Retain: pk.FixedHeader.Retain, Dup: pk.FixedHeader.Dup}
+}
+
+// judgePublish lets the platform judge a PUBLISH, twice where it has come twice, acks it and answers it.
+func (c *conn) judgePublish(pk *packets.Packet, twice bool) {
+	m := message(pk)
 	c.out.wait()
-	defer c.proceed()
 	v := c.judgeMessage(m)
-	if broken.Duplicate && c.ctx.Err() == nil {
+	if twice && c.ctx.Err() == nil {
 		m.Dup = m.QoS > 0
 		c.judgeMessage(m)
 	}
+	c.conclude(pk, v)
+}
+
+// conclude does what the platform's verdict says.
+func (c *conn) conclude(pk *packets.Packet, v Verdict) {
+	defer c.proceed()
 	c.pause(v.Pause)
 	if c.ctx.Err() != nil {
 		return
@@ -72,8 +94,11 @@ func (c *conn) publish(pk *packets.Packet) {
 
 // ack queues the PUBACK of a message and reports whether the connection goes on.
 func (c *conn) ack(pk *packets.Packet) bool {
-	lost := c.fails(fault.Puback).Drop
-	if c.ctx.Err() != nil || lost {
+	broken := c.fails(fault.Puback)
+	if broken.HalfOpen {
+		c.fallSilent(true)
+	}
+	if c.ctx.Err() != nil || broken.Drop || broken.HalfOpen {
 		return c.ctx.Err() == nil
 	}
 	e := c.sent(journal.Puback)
@@ -100,9 +125,9 @@ func (c *conn) pause(d time.Duration) {
 
 func (c *conn) judgeMessage(m Message) Verdict {
 	defer c.watchAcks()()
-	c.inside = true
+	c.inside.Store(true)
 	v := c.device.Publish(c.ctx, m)
-	c.inside = false // not when it panics
+	c.inside.Store(false) // not when it panics
 	return v
 }
 
@@ -139,9 +164,9 @@ func (c *conn) follow(after func(), answers []Outgoing) {
 		return
 	}
 	if after != nil {
-		c.inside = true
+		c.inside.Store(true)
 		after()
-		c.inside = false
+		c.inside.Store(false)
 	}
 	for i := range answers {
 		c.deliver(answers[i], false)
@@ -156,9 +181,9 @@ func (c *conn) puback(pk *packets.Packet) {
 	e.Topic = topic
 	c.srv.cfg.Journal.Append(e)
 	if acked != nil {
-		c.inside = true
+		c.inside.Store(true)
 		acked()
-		c.inside = false
+		c.inside.Store(false)
 	}
 	c.flush()
 }
@@ -180,6 +205,10 @@ func (c *conn) subscribe(pk *packets.Packet) {
 		return
 	}
 	broken := c.fails(fault.Subscribe)
+	if broken.HalfOpen {
+		c.fallSilent(false)
+		return
+	}
 	if broken.Drop || c.ctx.Err() != nil {
 		return
 	}
@@ -237,9 +266,9 @@ func (c *conn) judgeFilter(f packets.Subscription) filterVerdict {
 		c.refuse(where, r)
 		return filterVerdict{code: failure}
 	}
-	c.inside = true
+	c.inside.Store(true)
 	v := c.device.Subscribe(f.Filter, f.Qos)
-	c.inside = false
+	c.inside.Store(false)
 	switch v.Action {
 	case Close:
 		c.kick(where, refusal(&v))
@@ -279,9 +308,9 @@ func (c *conn) unsubscribe(pk *packets.Packet) {
 		e.Topic = f.Filter
 		c.srv.cfg.Journal.Append(e)
 		c.out.unsubscribe(f.Filter)
-		c.inside = true
+		c.inside.Store(true)
 		c.device.Unsubscribe(f.Filter)
-		c.inside = false
+		c.inside.Store(false)
 	}
 	_, _ = c.Write(reply) // a failed write ends the connection by itself
 }

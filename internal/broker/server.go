@@ -96,7 +96,9 @@ func (s *Server) Serve(nc net.Conn, peer Peer) error {
 		return errors.Join(ErrShutdown, nc.Close())
 	}
 	defer s.forget(c)
-	c.end(c.causeOf(c.run()))
+	err := c.run()
+	c.lastTurn()
+	c.end(c.causeOf(err))
 	s.mochi.Clients.Delete(c.mochiID)
 	c.settle()
 	if err := nc.Close(); err != nil {

@@ -55,7 +55,7 @@ func newPlane(t *testing.T) (*plane.Plane, *devices, *world) {
 	}}
 	w := &world{document: []byte("azure:\n  hubs:\n  - name: fakecloud-hub\n")}
 	return &plane.Plane{
-		Version: "v1.2.3", Seed: 7, DataDir: "data", Journal: j, Faults: fault.New(j, ids.New(7)), Rules: rules, Clock: c,
+		Version: "v1.2.3", Seed: 7, DataDir: "data", Journal: j, Faults: fault.New(j, ids.New(7), c), Rules: rules, Clock: c,
 		PKI: authority, EdgeRoot: authority.Edge().Root, Devices: d, World: w, Life: &life{files: map[string][]byte{}}, Ports: plane.Ports{MQTTS: 8883, Admin: 8484}, Addresses: []string{"127.0.0.1"},
 		Endpoints: func() []plane.Endpoint {
 			return []plane.Endpoint{{Platform: "dps", Name: "fakecloud-dps", Hosts: []string{"global.azure-devices-provisioning.net"},

@@ -59,18 +59,17 @@ func (d *Door) breakHandshake(s *sock, a fault.Action) error {
 			return errFault
 		}
 	}
+	s.halfOpen = a.HalfOpen
 	switch {
+	case a.Slow != nil:
+		s.slowDown(fault.Pace(*a.Slow))
+		return nil
 	case a.Reset:
 		if tcp, ok := s.Conn.(interface{ SetLinger(seconds int) error }); ok {
 			_ = tcp.SetLinger(0) // a socket that is closed already needs no more
 		}
-	case a.Drop: // half open: the client hears nothing more until it gives up, or the handshake's time is over
-		var b [512]byte
-		for {
-			if _, err := s.Conn.Read(b[:]); err != nil {
-				break
-			}
-		}
+	case a.Drop: // the client hears nothing more until it gives up, or the handshake's time is over
+		s.hearNothing()
 	case !a.Close:
 		return nil
 	}

@@ -216,6 +216,10 @@ func (d *Door) handle(s *sock) {
 	}
 	state := conn.ConnectionState()
 	d.shookHands(s, &state)
+	if s.halfOpen {
+		d.ignore(s)
+		return
+	}
 	if s.port == HTTPS && state.NegotiatedProtocol != amznALPN {
 		_ = s.SetDeadline(time.Time{})
 		d.webConns.put(&webConn{Conn: conn, door: d, sock: s})

@@ -46,7 +46,7 @@ func (d *Door) serveStream(s *sock, conn net.Conn, hangUp func(), h Hello, peer 
 		hangUp()
 		return
 	}
-	peer.Endpoint = to.endpoint
+	peer.Endpoint, peer.Pace = to.endpoint, s.speedUp()
 	s.handedOver.Store(true)
 	if d.stopped() {
 		_ = s.Close() // Stop may have looked at it a moment too early

@@ -27,6 +27,8 @@ type sock struct {
 	offer      *offer      // what its ClientHello offered; dropped after the handshake
 	peer       broker.Peer // complete once TLS is, but for Endpoint
 	handedOver atomic.Bool // a platform serves it
+	halfOpen   bool        // a fault: nothing counts any more once the handshake is done
+	slow       atomic.Pointer[slowdown]
 	closed     sync.Once
 }
 
@@ -52,7 +54,9 @@ func (s *sock) Read(b []byte) (int, error) {
 		}
 		return n, nil
 	}
-	n, err := s.Conn.Read(b)
+	slow := s.slow.Load()
+	n, err := s.Conn.Read(b[:slow.piece(len(b))])
+	slow.wait(n)
 	if n > 0 {
 		s.received = true
 		if s.shaking {
@@ -78,6 +82,9 @@ func (s *sock) Close() error {
 	s.closed.Do(func() {
 		s.door.socks.Lock()
 		delete(s.door.open, s)
+		if slow := s.slow.Load(); slow != nil {
+			close(slow.gone)
+		}
 		s.door.socks.Unlock()
 		err = s.Conn.Close()
 	})

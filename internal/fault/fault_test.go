@@ -2,7 +2,13 @@ package fault
 
 import (
 	"encoding/json"
+	"maps"
+	"math"
+	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -14,7 +20,7 @@ import (
 
 func newSet() (*Set, *journal.Journal) {
 	j := journal.New(clock.New(), rule.NewTable(), journal.Options{})
-	return New(j, ids.New(1)), j
+	return New(j, ids.New(1), clock.New()), j
 }
 
 func parse(t *testing.T, text string) Fault {
@@ -26,28 +32,46 @@ func parse(t *testing.T, text string) Fault {
 
 func TestValidateNamesTheKey(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"match":{"step":"lunch"},"action":{"drop":true}}`:                     "match.step",
-		`{"match":{"step":"connect"},"action":{}}`:                              "action",
-		`{"match":{"step":"connect"},"action":{"drop":true,"close":true}}`:      "exclude each other",
-		`{"match":{"step":"connect"},"action":{"duplicate":true}}`:              "action.duplicate",
-		`{"match":{"step":"connect"},"action":{"code":6}}`:                      "action.code",
-		`{"match":{"step":"subscribe"},"action":{"code":5}}`:                    "action.code",
-		`{"match":{"step":"dps.register"},"action":{"code":200}}`:               "action.code",
-		`{"match":{"step":"dps.register"},"action":{"throttle":-1}}`:            "action.throttle",
-		`{"match":{"step":"dps.register"},"action":{"drop":true,"delay":"1s"}}`: "action.delay",
-		`{"match":{"step":"tls","device":"a"},"action":{"close":true}}`:         "match.device",
-		`{"match":{"step":"connect","host":"a"},"action":{"close":true}}`:       "match.host",
-		`{"match":{"step":"tls"},"action":{"servercert":"old"}}`:                "action.servercert",
-		`{"match":{"step":"connect"},"action":{"servercert":"expired"}}`:        "action.servercert",
-		`{"match":{"step":"connect"},"action":{"rounds":2}}`:                    "action.rounds",
-		`{"match":{"step":"dps.register"},"action":{"rounds":101}}`:             "action.rounds",
-		`{"match":{"step":"token"},"action":{"expire":"48h"}}`:                  "action.expire",
-		`{"match":{"step":"token"},"action":{"expire":"-1s"}}`:                  "action.expire",
-		`{"match":{"step":"token"},"action":{"drop":true}}`:                     "action.drop",
-		`{"match":{"step":"token"},"action":{"delay":"1s"}}`:                    "action.delay",
-		`{"match":{"step":"publish"},"action":{"delay":"1h"}}`:                  "action.delay",
-		`{"match":{"step":"publish"},"action":{"drop":true},"probability":2}`:   "probability",
-		`{"match":{"step":"publish"},"action":{"drop":true},"count":-1}`:        "count",
+		`{"match":{"step":"lunch"},"action":{"drop":true}}`:                      "match.step",
+		`{"match":{"step":"connect"},"action":{}}`:                               "action",
+		`{"match":{"step":"connect"},"action":{"drop":true,"close":true}}`:       "exclude each other",
+		`{"match":{"step":"connect"},"action":{"duplicate":true}}`:               "action.duplicate",
+		`{"match":{"step":"connect"},"action":{"code":6}}`:                       "action.code",
+		`{"match":{"step":"subscribe"},"action":{"code":5}}`:                     "action.code",
+		`{"match":{"step":"dps.register"},"action":{"code":200}}`:                "action.code",
+		`{"match":{"step":"dps.register"},"action":{"throttle":-1}}`:             "action.throttle",
+		`{"match":{"step":"dps.register"},"action":{"drop":true,"delay":"1s"}}`:  "action.delay",
+		`{"match":{"step":"tls","device":"a"},"action":{"close":true}}`:          "match.device",
+		`{"match":{"step":"connect","host":"a"},"action":{"close":true}}`:        "match.host",
+		`{"match":{"step":"tls"},"action":{"servercert":"old"}}`:                 "action.servercert",
+		`{"match":{"step":"connect"},"action":{"servercert":"expired"}}`:         "action.servercert",
+		`{"match":{"step":"connect"},"action":{"rounds":2}}`:                     "action.rounds",
+		`{"match":{"step":"dps.register"},"action":{"rounds":101}}`:              "action.rounds",
+		`{"match":{"step":"token"},"action":{"expire":"48h"}}`:                   "action.expire",
+		`{"match":{"step":"token"},"action":{"expire":"-1s"}}`:                   "action.expire",
+		`{"match":{"step":"token"},"action":{"drop":true}}`:                      "action.drop",
+		`{"match":{"step":"token"},"action":{"delay":"1s"}}`:                     "action.delay",
+		`{"match":{"step":"token","platform":"dps"},"action":{"expire":"1s"}}`:   "match.platform: step token is one of platform iothub and mindsphere",
+		`{"match":{"step":"publish"},"action":{"delay":"1h"}}`:                   "action.delay",
+		`{"match":{"step":"publish"},"action":{"drop":true},"probability":2}`:    "probability",
+		`{"match":{"step":"publish"},"action":{"drop":true},"count":-1}`:         "count",
+		`{"match":{"step":"connect"},"action":{"slow":0}}`:                       "action.slow",
+		`{"match":{"step":"connect"},"action":{"slow":2000000}}`:                 "action.slow",
+		`{"match":{"step":"deliver"},"action":{"reorder":"0s"}}`:                 "action.reorder",
+		`{"match":{"step":"deliver"},"action":{"reorder":"11m"}}`:                "action.reorder",
+		`{"match":{"step":"hub"},"action":{"failover":"-1s"}}`:                   "action.failover",
+		`{"match":{"step":"hub","device":"a"},"action":{"failover":"1s"}}`:       "match.device",
+		`{"match":{"step":"hub"},"action":{"failover":"1s"},"count":1}`:          "count",
+		`{"match":{"step":"hub"},"action":{"failover":"1s"},"seed":1}`:           "seed",
+		`{"match":{"step":"hub"},"action":{"failover":"1s"},"probability":0.5}`:  "probability",
+		`{"match":{"step":"hub"},"action":{"failover":"1s","delay":"1s"}}`:       "action.delay",
+		`{"match":{"step":"hub"},"action":{"close":true}}`:                       "single connections break at steps such as connect",
+		`{"match":{"step":"twin.get"},"action":{"halfopen":true}}`:               "at step twin.get it is one of code, throttle, drop; halfopen works at connect, deliver",
+		`{"match":{"step":"puback"},"action":{"reorder":"1s"}}`:                  "reorder works at deliver, publish",
+		`{"match":{"step":"connect"},"action":{"failover":"1s"}}`:                "failover works at hub",
+		`{"match":{"step":"connect","platform":"azure"},"action":{"drop":true}}`: "match.platform",
+		`{"match":{"step":"hub","platform":"dps"},"action":{"failover":"1s"}}`:   "match.platform: step hub is one of platform iothub",
+		`{"match":{"step":"dps.poll","platform":"edge"},"action":{"drop":true}}`: "match.platform: step dps.poll is one of platform dps",
 	} {
 		err := parse(t, text).Validate()
 		require.ErrorIs(t, err, ErrInvalid, text)
@@ -57,11 +81,126 @@ func TestValidateNamesTheKey(t *testing.T) {
 		`{"match":{"step":"connect"},"action":{"code":3,"delay":"2s"},"count":2}`,
 		`{"match":{"step":"publish","device":"meter-*"},"action":{"delay":"50ms"}}`,
 		`{"match":{"step":"dps.poll"},"action":{"throttle":5}}`,
+		`{"match":{"step":"tls","platform":"arm"},"action":{"slow":1}}`,
 		`{"match":{"step":"dps.register"},"action":{"rounds":0}}`,
 		`{"match":{"step":"token"},"action":{"expire":"5s"}}`,
+		`{"match":{"step":"connect"},"action":{"slow":1048576,"delay":"1s"}}`,
+		`{"match":{"step":"hub"},"action":{"failover":"24h"}}`,
+		`{"match":{"step":"deliver"},"action":{"reorder":"10m"},"probability":0.5,"seed":3}`,
 	} {
 		require.NoError(t, parse(t, text).Validate(), text)
 	}
+}
+
+func TestValidateNotANumber(t *testing.T) {
+	f := parse(t, `{"match":{"step":"publish"},"action":{"drop":true}}`)
+	f.Probability = math.NaN()
+	require.ErrorContains(t, f.Validate(), "probability")
+}
+
+// Every action at every step is either taken or refused by its own key.
+func TestEveryActionAtEveryStep(t *testing.T) {
+	actions := map[string]string{"code": "3", "throttle": "1", "rounds": "1", "expire": `"1s"`, "close": "true", "reset": "true", "drop": "true", "duplicate": "true",
+		"halfopen": "true", "slow": "100", "reorder": `"1s"`, "servercert": `"expired"`, "failover": `"1s"`, "delay": `"1s"`}
+	taken := map[string]string{
+		"tls":           "close delay drop halfopen reset servercert slow",
+		"connect":       "close code delay drop halfopen reset slow",
+		"subscribe":     "close code delay drop halfopen reset slow",
+		"publish":       "close delay drop duplicate halfopen reorder reset slow",
+		"puback":        "close delay drop halfopen reset slow",
+		"deliver":       "close delay drop duplicate halfopen reorder reset slow",
+		"dps.register":  "code drop rounds throttle",
+		"token":         "expire",
+		"dps.poll":      "code drop throttle",
+		"twin.get":      "code drop throttle",
+		"twin.patch":    "code drop throttle",
+		"method":        "drop",
+		"edge.upstream": "drop",
+		"hub":           "failover",
+	}
+	require.ElementsMatch(t, Steps(), slices.Collect(maps.Keys(taken)))
+	for step, list := range taken {
+		require.ElementsMatch(t, strings.Fields(list), Actions(Step(step)), step)
+		for action, value := range actions {
+			if action == "code" && step == "subscribe" {
+				value = "128"
+			} else if action == "code" && step != "connect" {
+				value = "500"
+			}
+			err := parse(t, `{"match":{"step":"`+step+`"},"action":{"`+action+`":`+value+`}}`).Validate()
+			if slices.Contains(strings.Fields(list), action) {
+				require.NoError(t, err, "%s at %s", action, step)
+				continue
+			}
+			var wrong *Error
+			require.ErrorAs(t, err, &wrong, "%s at %s", action, step)
+			require.Equal(t, "action."+action, wrong.Key)
+			require.Contains(t, wrong.Text, "at step "+step+" it is ")
+		}
+	}
+}
+
+// A failover begins when it is set, is seen by all that asks, and ends by the timers clock, or when it is cleared.
+func TestFailover(t *testing.T) {
+	c := clock.New()
+	c.Freeze()
+	j := journal.New(c, rule.NewTable(), journal.Options{})
+	s := New(j, ids.New(1), c)
+	changes := 0
+	s.Watch(func() { changes++ })
+	failover := parse(t, `{"id":"f","match":{"step":"hub","endpoint":"Hub-1"},"action":{"failover":"30s"}}`)
+	_, err := s.Put(failover)
+	require.NoError(t, err)
+	require.Equal(t, 1, changes)
+	require.True(t, s.FailingOver("hub-1"))
+	require.False(t, s.FailingOver("hub-2"))
+	_, hit := s.At(Where{Step: Hub, Platform: "iothub", Endpoint: "hub-1"})
+	require.True(t, hit)
+	_, hit = s.At(Where{Step: Hub, Platform: "iothub", Endpoint: "hub-2"})
+	require.False(t, hit)
+	require.NoError(t, c.Advance(20*time.Second))
+	require.Equal(t, Duration(10*time.Second), *s.List()[0].Action.Failover, "what is left")
+	_, err = s.Put(failover)
+	require.NoError(t, err)
+	require.NoError(t, c.Advance(29*time.Second))
+	require.True(t, s.FailingOver("hub-1"), "the same id begins anew")
+	require.NoError(t, c.Advance(time.Second))
+	require.False(t, s.FailingOver("hub-1"))
+	require.Empty(t, s.List())
+	events, _ := j.Select(journal.Filter{Kind: journal.Fault})
+	require.Len(t, events, 4, "twice begun, once met, once over")
+	require.Contains(t, events[3].Detail, "fault f at hub is over")
+	require.Equal(t, 3, changes)
+
+	for _, end := range []func(){func() { s.Delete("f") }, s.Clear} {
+		_, err = s.Put(failover)
+		require.NoError(t, err)
+		end()
+		require.False(t, s.FailingOver("hub-1"))
+	}
+	require.Equal(t, 7, changes)
+	require.NoError(t, c.Advance(time.Hour))
+	require.Equal(t, 7, changes)
+	var none *Set
+	require.False(t, none.FailingOver("hub-1"))
+}
+
+func TestPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		require.Equal(t, 50, Pace(0).Piece(50))
+		require.Equal(t, 1, Pace(5).Piece(50))
+		require.Equal(t, 10, Pace(100).Piece(50))
+		require.Equal(t, 5, Pace(100).Piece(5))
+		start := time.Now()
+		open := make(chan struct{})
+		require.True(t, Pace(0).Wait(50, open))
+		require.Zero(t, time.Since(start))
+		require.True(t, Pace(100).Wait(50, open))
+		require.Equal(t, 500*time.Millisecond, time.Since(start))
+		close(open)
+		require.False(t, Pace(1).Wait(50, open))
+		require.Equal(t, 500*time.Millisecond, time.Since(start))
+	})
 }
 
 func TestPutIsAllOrNothing(t *testing.T) {

@@ -71,21 +71,6 @@ func (r *run) over(platform string) bool {
 	return !r.scenario.Disabled
 }
 
-// happensOn reports whether a platform has a step.
-func happensOn(s Step, platform string) bool {
-	switch s {
-	case DPSRegister, DPSPoll:
-		return platform == dps
-	case TwinGet, TwinPatch, Method:
-		return platform == iotHub
-	case Token:
-		return platform == iotHub || platform == mindSphere
-	case EdgeUpstream:
-		return platform == edge
-	}
-	return true
-}
-
 // Restart lets the scenario devices whose ids match begin again.
 func (s *Set) Restart(match func(device string) bool) {
 	d := &s.scenarios

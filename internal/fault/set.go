@@ -7,7 +7,9 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"github.com/fakecloud/fakecloud/internal/clock"
 	"github.com/fakecloud/fakecloud/internal/ids"
 	"github.com/fakecloud/fakecloud/internal/journal"
 )
@@ -20,7 +22,10 @@ const Most = 1000
 type Set struct {
 	journal *journal.Journal
 	ids     *ids.Source
+	clock   clock.Clock
 	armed   atomic.Bool // whether there is any fault
+	away    atomic.Bool // whether any hub fails over
+	watch   func()      // told when a failover begins or ends; set before the first fault
 
 	mu     sync.Mutex
 	faults []*live
@@ -31,12 +36,16 @@ type Set struct {
 // live is a fault with what it has left.
 type live struct {
 	Fault
-	left int
-	rng  *rand.Rand
+	left  int
+	rng   *rand.Rand
+	until time.Time   // timers reading at which a failover ends
+	timer clock.Timer // which ends it
 }
 
-// New returns a set without faults; each firing is an event in j.
-func New(j *journal.Journal, source *ids.Source) *Set { return &Set{journal: j, ids: source} }
+// New returns a set without faults; each firing is an event in j. Failovers end by the timers reading of c.
+func New(j *journal.Journal, source *ids.Source, c clock.Clock) *Set {
+	return &Set{journal: j, ids: source, clock: c}
+}
 
 // Where is a step that happens.
 type Where struct {
@@ -59,6 +68,20 @@ func (s *Set) Put(faults ...Fault) ([]Fault, error) {
 			return nil, err
 		}
 	}
+	put, err := s.put(faults)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range put {
+		if f.Action.Failover != nil {
+			s.note(f, Where{Step: Hub, Platform: iotHub, Endpoint: f.Match.Endpoint})
+		}
+	}
+	s.hubsChanged()
+	return put, nil
+}
+
+func (s *Set) put(faults []Fault) ([]Fault, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.after(faults) > Most {
@@ -70,11 +93,16 @@ func (s *Set) Put(faults ...Fault) ([]Fault, error) {
 			put[i].ID = "fault-" + s.ids.Hex(8)
 		}
 		s.remove(put[i].ID)
-		s.faults = append(s.faults, &live{Fault: put[i], left: put[i].Count, rng: rand.New(rand.NewPCG(put[i].Seed, 0x6661756c74))})
+		l := &live{Fault: put[i], left: put[i].Count, rng: rand.New(rand.NewPCG(put[i].Seed, 0x6661756c74))}
+		s.begin(l)
+		s.faults = append(s.faults, l)
 	}
-	s.armed.Store(len(s.faults) > 0)
+	s.arm()
 	return put, nil
 }
+
+// arm tells the fast paths what there is. The caller holds mu.
+func (s *Set) arm() { s.armed.Store(len(s.faults) > 0) }
 
 // after returns how many faults there are once some have been put.
 func (s *Set) after(put []Fault) int {
@@ -87,7 +115,7 @@ func (s *Set) after(put []Fault) int {
 	return kept + len(put)
 }
 
-// List returns the faults that are set, oldest first, with the count that is left.
+// List returns the faults that are set, oldest first, with the count, or the time of a failover, that is left.
 func (s *Set) List() []Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -95,6 +123,10 @@ func (s *Set) List() []Fault {
 	for i, f := range s.faults {
 		list[i] = f.Fault
 		list[i].Count = f.left
+		if f.Action.Failover != nil {
+			left := Duration(max(f.until.Sub(s.clock.Now()).Round(time.Millisecond), time.Millisecond))
+			list[i].Action.Failover = &left
+		}
 	}
 	return list
 }
@@ -102,23 +134,34 @@ func (s *Set) List() []Fault {
 // Delete removes one fault and reports whether it was there.
 func (s *Set) Delete(id string) bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	found := s.remove(id)
-	s.armed.Store(len(s.faults) > 0)
+	s.arm()
+	s.mu.Unlock()
+	s.hubsChanged()
 	return found
 }
 
 // Clear removes all faults.
 func (s *Set) Clear() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	for _, f := range s.faults {
+		f.stop()
+	}
 	s.faults = nil
-	s.armed.Store(false)
+	s.arm()
+	s.mu.Unlock()
+	s.hubsChanged()
 }
 
+// remove takes a fault away. The caller holds mu.
 func (s *Set) remove(id string) bool {
 	n := len(s.faults)
-	s.faults = slices.DeleteFunc(s.faults, func(f *live) bool { return f.ID == id })
+	s.faults = slices.DeleteFunc(s.faults, func(f *live) bool {
+		if f.ID == id {
+			f.stop()
+		}
+		return f.ID == id
+	})
 	return len(s.faults) < n
 }
 
@@ -158,9 +201,14 @@ func (s *Set) set(w Where) (Action, bool) {
 	if w.Arm != nil {
 		w.Arm(f.Action)
 	}
+	s.note(f, w)
+	return f.Action, true
+}
+
+// note journals a firing.
+func (s *Set) note(f Fault, w Where) {
 	s.journal.Append(journal.Event{Kind: journal.Fault, Platform: w.Platform, Endpoint: w.Endpoint, Device: w.Device,
 		Conn: w.Conn, Address: w.Address, Detail: fmt.Sprintf("fault %s at %s: %s", f.ID, w.Step, f.Action)})
-	return f.Action, true
 }
 
 func (s *Set) fire(w Where) (Fault, bool) {
@@ -174,7 +222,7 @@ func (s *Set) fire(w Where) (Fault, bool) {
 		if f.Count > 0 {
 			if f.left--; f.left == 0 {
 				s.faults = slices.Delete(s.faults, i, i+1)
-				s.armed.Store(len(s.faults) > 0)
+				s.arm()
 			}
 		}
 		return fired, true

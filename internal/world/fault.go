@@ -24,7 +24,7 @@ type FaultMatch struct {
 	Endpoint string `yaml:"endpoint" doc:"one instance; default all"`
 	Device   string `yaml:"device" doc:"device ids, a glob; default all"`
 	Host     string `yaml:"host" doc:"name that a handshake is for, a glob; step tls alone knows it"`
-	Step     string `yaml:"step" enum:"connect deliver dps.poll dps.register edge.upstream method puback publish subscribe tls token twin.get twin.patch" world:"judged" doc:"named point of a flow"`
+	Step     string `yaml:"step" enum:"connect deliver dps.poll dps.register edge.upstream hub method puback publish subscribe tls token twin.get twin.patch" world:"judged" doc:"named point of a flow"`
 }
 
 // FaultAction is what goes wrong.
@@ -37,7 +37,11 @@ type FaultAction struct {
 	Reset      bool      `yaml:"reset" doc:"reset the connection"`
 	Drop       bool      `yaml:"drop" doc:"lose the packet, keep the connection"`
 	Duplicate  bool      `yaml:"duplicate" doc:"let the packet come twice"`
+	HalfOpen   bool      `yaml:"halfopen" doc:"lose all that comes from the step on, both ways, and keep the socket open"`
+	Slow       *int      `yaml:"slow" doc:"let so many bytes a second through from the step on, each way"`
+	Reorder    *Duration `yaml:"reorder" doc:"hold the message back until the next one has gone, at most this long"`
 	ServerCert string    `yaml:"servercert" enum:"expired not-yet-valid wrong-name unknown-ca missing-intermediate" world:"judged" doc:"present a server certificate that is wrong"`
+	Failover   *Duration `yaml:"failover" doc:"close every connection of the hub and make it unavailable for this long, from the start on"`
 	Delay      *Duration `yaml:"delay" doc:"wait first"`
 }
 
@@ -49,7 +53,9 @@ func FaultOf(f fault.Fault) Fault {
 			Step: string(f.Match.Step)},
 		Action: FaultAction{Code: f.Action.Code, Throttle: f.Action.Throttle, Rounds: f.Action.Rounds,
 			Expire: (*Duration)(f.Action.Expire), Close: f.Action.Close, Reset: f.Action.Reset,
-			Drop: f.Action.Drop, Duplicate: f.Action.Duplicate, ServerCert: f.Action.ServerCert, Delay: (*Duration)(f.Action.Delay)},
+			Drop: f.Action.Drop, Duplicate: f.Action.Duplicate, HalfOpen: f.Action.HalfOpen, Slow: f.Action.Slow,
+			Reorder: (*Duration)(f.Action.Reorder), ServerCert: f.Action.ServerCert, Failover: (*Duration)(f.Action.Failover),
+			Delay: (*Duration)(f.Action.Delay)},
 	}
 }
 
@@ -61,7 +67,9 @@ func (f Fault) Fault() fault.Fault {
 			Step: fault.Step(f.Match.Step)},
 		Action: fault.Action{Code: f.Action.Code, Throttle: f.Action.Throttle, Rounds: f.Action.Rounds,
 			Expire: (*fault.Duration)(f.Action.Expire), Close: f.Action.Close, Reset: f.Action.Reset,
-			Drop: f.Action.Drop, Duplicate: f.Action.Duplicate, ServerCert: f.Action.ServerCert, Delay: (*fault.Duration)(f.Action.Delay)},
+			Drop: f.Action.Drop, Duplicate: f.Action.Duplicate, HalfOpen: f.Action.HalfOpen, Slow: f.Action.Slow,
+			Reorder: (*fault.Duration)(f.Action.Reorder), ServerCert: f.Action.ServerCert, Failover: (*fault.Duration)(f.Action.Failover),
+			Delay: (*fault.Duration)(f.Action.Delay)},
 	}
 }
 

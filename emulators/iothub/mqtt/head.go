@@ -74,6 +74,9 @@ func Mask(username string, password []byte) (shownUsername, shownPassword string
 
 // Connect implements broker.Head.
 func (h *Head) Connect(ctx context.Context, c *broker.Connect) (broker.Session, error) {
+	if r := h.unavailable(c); r != nil {
+		return broker.Session{}, r
+	}
 	u, r := h.readUsername(c)
 	if r != nil {
 		return broker.Session{}, h.onWire(r, c)
@@ -94,6 +97,18 @@ func (h *Head) Connect(ctx context.Context, c *broker.Connect) (broker.Session, 
 		return broker.Session{}, h.onWire(r, c)
 	}
 	return d.begin(c), nil
+}
+
+// unavailable is the answer of a hub that fails over: a fault, which breaks no rule.
+func (h *Head) unavailable(c *broker.Connect) *rule.Refusal {
+	o := iothub.Origin{Conn: c.Peer.Conn}
+	if c.Peer.Remote != nil {
+		o.Address = c.Peer.Remote.String()
+	}
+	if !h.hub.Unavailable(c.Peer.Endpoint, c.ClientID, o) {
+		return nil
+	}
+	return &rule.Refusal{Code: serverUnavailable, Detail: iothub.FailsOver}
 }
 
 // onWire gives a refusal the return code that the hub answers it with.

@@ -75,7 +75,9 @@ func (h *Head) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		b.serve()
 	} else {
 		c.path = azure.ParseHubPath(r.URL.EscapedPath())
-		if refusal := c.serve(); refusal != nil {
+		if h.hub.Unavailable(c.peer.Endpoint, c.path.DeviceID, iothub.Origin{Conn: c.peer.Conn, Address: c.address()}) {
+			c.status = c.answerError(&rule.Refusal{Code: iothub.CodeUnavailable, Detail: "Service unavailable"})
+		} else if refusal := c.serve(); refusal != nil {
 			c.refuse(refusal)
 			return
 		}
@@ -201,7 +203,10 @@ func (c *call) event(k journal.Kind) journal.Event {
 }
 
 // refuse answers an error and journals it. r.Code is the hub's error code.
-func (c *call) refuse(r *rule.Refusal) {
+func (c *call) refuse(r *rule.Refusal) { c.journalRefusal(r, c.answerError(r)) }
+
+// answerError writes an error's answer and returns its status.
+func (c *call) answerError(r *rule.Refusal) (status int) {
 	id, at := c.head.hub.Tracking()
 	e := azure.HubError{Code: r.Code, Message: r.Detail, TrackingID: id, At: at}
 	h := c.w.Header()
@@ -209,7 +214,7 @@ func (c *call) refuse(r *rule.Refusal) {
 	h.Set(azure.HubErrorHeader, azure.HubErrorName(r.Code))
 	c.w.WriteHeader(e.Status())
 	_, _ = c.w.Write(e.Body())
-	c.journalRefusal(r, e.Status())
+	return e.Status()
 }
 
 func (c *call) journalRefusal(r *rule.Refusal, status int) {

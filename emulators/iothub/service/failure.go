@@ -11,16 +11,26 @@ import (
 
 // failure is why a request gets an error, and what of it the wire shows.
 type failure struct {
-	refusal    *rule.Refusal
-	code       int    // the hub's own, of six digits
-	message    string // on the wire
+	refusal    *rule.Refusal // nil for a fault that was set: no rule was broken
+	code       int           // the hub's own, of six digits
+	message    string        // on the wire
 	info       map[string]string
 	body       any  // in place of the usual error body
 	journalled bool // by the core
 }
 
 // Error implements error.
-func (f *failure) Error() string { return f.refusal.Error() }
+func (f *failure) Error() string {
+	if f.refusal == nil {
+		return f.message
+	}
+	return f.refusal.Error()
+}
+
+// unavailable is the answer of a hub that fails over.
+func unavailable() error {
+	return &failure{code: azure.ServiceUnavailable, message: "Service unavailable"}
+}
 
 // failed makes a failure whose detail the wire shows too, as the hub does with invalid arguments.
 func failed(id rule.ID, code int, detail, seen, expected string) *failure {

@@ -192,6 +192,13 @@ func (c *call) serve() (answer, error) {
 	if hub, err := c.Handler.hub.GetHub(host); err == nil {
 		c.hub = hub
 	}
+	o := iothub.Origin{Conn: c.peer.Conn}
+	if c.peer.Remote != nil {
+		o.Address = c.peer.Remote.String()
+	}
+	if c.Handler.hub.Unavailable(host, "", o) {
+		return answer{}, unavailable()
+	}
 	policy, r := c.Handler.hub.AuthorizeService(iothub.ServiceCredentials{
 		Endpoint: host, Hosts: c.peer.Hosts, Token: c.r.Header.Get("Authorization"),
 		Target: strings.Trim(c.r.URL.Path, "/"), Need: c.route.need,
@@ -332,7 +339,11 @@ func (c *call) send(status int, body []byte) {
 // refuse answers with an error and journals why.
 func (c *call) refuse(err error) {
 	f := asFailure(err)
-	if !f.journalled {
+	if f.refusal == nil {
+		e := c.event()
+		e.Code = journal.Code(azure.ErrorStatus(f.code))
+		c.Handler.hub.Journal().Append(e)
+	} else if !f.journalled {
 		shown := *f.refusal
 		shown.Code = azure.ErrorStatus(f.code)
 		c.Handler.hub.Journal().Refuse(c.event(), &shown)

@@ -42,6 +42,7 @@ const (
 	MessageTooLarge        = 413001
 	TooManyConfigurations  = 413101
 	TooManyJobs            = 429004
+	ServiceUnavailable     = 503001
 	GatewayTimeout         = 504101
 )
 
@@ -80,6 +81,7 @@ var errorNames = map[int]string{
 	MessageTooLarge:        "MessageTooLarge",
 	TooManyConfigurations:  "ConfigurationCountLimitExceeded",
 	TooManyJobs:            "ThrottlingMaxActiveJobCountExceeded",
+	ServiceUnavailable:     "ServiceUnavailable",
 	GatewayTimeout:         "GatewayTimeout",
 }
 
