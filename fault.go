@@ -9,6 +9,9 @@ type Fault = fault.Fault
 // FaultMatch chooses the steps of a Fault.
 type FaultMatch = fault.Match
 
+// FaultStep is a named point of a flow, such as "connect".
+type FaultStep = fault.Step
+
 // FaultAction is what goes wrong.
 type FaultAction = fault.Action
 

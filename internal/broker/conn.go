@@ -236,9 +236,14 @@ func (c *conn) SetDeadline(time.Time) error {
 	if c.device == nil || c.silent.Load() {
 		return nil
 	}
+	return c.listenFor(c.silence)
+}
+
+// listenFor lets the client be silent for so long from now on; 0 is for ever.
+func (c *conn) listenFor(d time.Duration) error {
 	c.until = time.Time{}
-	if c.silence > 0 {
-		c.until = time.Now().Add(c.silence)
+	if d > 0 {
+		c.until = time.Now().Add(d)
 	}
 	c.ending.Lock()
 	defer c.ending.Unlock()

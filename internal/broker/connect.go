@@ -85,8 +85,11 @@ func (c *conn) connectFails() bool {
 		c.answerConnect(*a.Code)
 		c.end(ErrFault)
 	}
+	if a.Drop && c.ctx.Err() == nil {
+		c.awaitNothing()
+	}
 	c.falls = a.HalfOpen
-	return a.Drop || c.ctx.Err() != nil
+	return c.ctx.Err() != nil
 }
 
 // parse copies what the platform may see; the packet's buffer is not kept alive by it.

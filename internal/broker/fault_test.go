@@ -270,3 +270,27 @@ func TestReorderPublishPanics(t *testing.T) {
 		other.Expect(0xd0, 0)
 	}, withFaults)
 }
+
+// A CONNECT that is lost: the client waits for its CONNACK, the server for the CONNECT, and gives up first.
+func TestDroppedConnect(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		f.breaks(fault.Connect, fault.Action{Drop: true})
+		client := f.dial()
+		client.Timeout = time.Hour
+		client.Send(withWill("d", 10).Bytes())
+		client.Send(ping)
+		start := time.Now()
+		client.ExpectSilence(29 * second)
+		client.ExpectClosed()
+		require.Equal(t, 30*second, time.Since(start))
+		require.Empty(t, f.notes(), "it never came")
+
+		f.breaks(fault.Connect, fault.Action{Drop: true})
+		client = f.dial()
+		client.Send(withWill("d", 10).Bytes())
+		synctest.Wait()
+		start = time.Now()
+		require.NoError(t, f.srv.Close(t.Context()))
+		require.Zero(t, time.Since(start))
+	}, withFaults)
+}

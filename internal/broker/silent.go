@@ -23,6 +23,24 @@ func (c *conn) fallSilent(heard bool) {
 	c.silent.Store(true)
 }
 
+// connectWait is how long a server waits for a CONNECT (as internal/door does; IoT Hub documents it for MQTT 5).
+const connectWait = 30 * time.Second
+
+// awaitNothing is what follows a CONNECT that was lost: the server waits for it, and the client for its answer,
+// until either has had enough.
+func (c *conn) awaitNothing() {
+	if c.listenFor(connectWait) != nil {
+		return
+	}
+	var b [512]byte
+	for {
+		if _, err := c.Conn.Read(b[:]); err != nil {
+			c.end(err)
+			return
+		}
+	}
+}
+
 // hearNothing reads a half-open connection until keep alive is over, and returns what a read would have said
 // then. That the client has closed its end is not seen: nothing of it arrives any more. Without keep alive
 // there is nothing to wait for after that.

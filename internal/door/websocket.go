@@ -47,7 +47,7 @@ func Upgrade(w http.ResponseWriter, r *http.Request, limit int64, subprotocols .
 	v.sock.handedOver.Store(true)
 	peer := PeerOf(r)
 	peer.Transport = "wss"
-	return &stream{Conn: conn, ws: ws}, peer, nil
+	return &stream{Conn: conn, ws: ws, below: v.sock}, peer, nil
 }
 
 // maxFrame is the largest WebSocket message of an MQTT stream: above every platform's largest packet, so
@@ -91,8 +91,12 @@ func (d *Door) serveWebSocket(w http.ResponseWriter, r *http.Request, v visit, h
 // stream is a WebSocket as a connection.
 type stream struct {
 	net.Conn
-	ws *websocket.Conn
+	ws    *websocket.Conn
+	below net.Conn
 }
+
+// NetConn returns a connection below, as tls.Conn does.
+func (s *stream) NetConn() net.Conn { return s.below }
 
 // Close ends the connection at once: the library's own Close would wait up to five seconds for the client's
 // close frame, and a platform that drops a device does not wait for it.
