@@ -33,6 +33,8 @@ type nobody struct{ edge.Upstream }
 
 func (nobody) Hosts(string) []string { return []string{"hub.azure-devices.net"} }
 
+func (nobody) Away(string) bool { return false }
+
 func (nobody) Identities(string) []edge.Identity {
 	return []edge.Identity{
 		{DeviceID: "gw", GenerationID: "1", AuthType: "sas", IoTEdge: true, DeviceScope: "ms-azure-iot-edge://gw-1"},
