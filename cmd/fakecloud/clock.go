@@ -19,7 +19,8 @@ func (a *app) clockCommand() *cobra.Command {
 		Use:   "clock",
 		Short: "Show or move the running instance's time",
 		Long: `Two readings: timers (time to live, locks, delays, expiry of live credentials) follow advance;
-the wall judges credentials presented now and moves only by skew.`,
+the wall judges credentials presented now and moves only by skew, which counts from real time: a new skew replaces the
+one before, and 0s ends it.`,
 		Example: `  fakecloud clock
   fakecloud clock advance 1h
   fakecloud clock skew -- -10m
@@ -43,7 +44,7 @@ the wall judges credentials presented now and moves only by skew.`,
 				return a.clockCall(cmd.Context(), http.MethodPost, "/"+use, nil)
 			}}
 	}
-	skew := by("skew", "Set how far the wall reading stands from real time; may be negative", "-- -10m")
+	skew := by("skew", "Set how far the wall reading stands from real time, in place of an earlier skew; may be negative", "-- -10m")
 	advance := by("advance", "Move the timers on; returns when what became due has happened", "1h")
 	advance.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return usagef("%w; time cannot move backwards; fakecloud clock skew -- -10m moves the wall reading either way", err)

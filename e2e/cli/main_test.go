@@ -71,7 +71,11 @@ func setup(env *testscript.Env) error {
 	if err != nil {
 		return err
 	}
-	env.Vars = append(kept, "PATH="+filepath.Dir(binary)+string(os.PathListSeparator)+os.Getenv("PATH"), "NO_COLOR=1", "LESSON="+lesson)
+	page, err := filepath.Abs("../../docs/faults.md")
+	if err != nil {
+		return err
+	}
+	env.Vars = append(kept, "PATH="+filepath.Dir(binary)+string(os.PathListSeparator)+os.Getenv("PATH"), "NO_COLOR=1", "LESSON="+lesson, "FAULTS_PAGE="+page)
 	env.Values[instancesKey{}] = instances{}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 type clockBody struct {
 	Now    string `json:"now" doc:"the timers reading: TTLs, locks, delays, expiry of live credentials; advance moves it"`
 	Wall   string `json:"wall" doc:"the wall reading: judges credentials presented now and stamps times; skew moves it"`
-	Skew   string `json:"skew" doc:"how far wall stands from real time"`
+	Skew   string `json:"skew" doc:"how far wall stands from real time; 0s is not at all"`
 	Frozen bool   `json:"frozen" doc:"whether the timers reading stands still"`
 }
 
@@ -20,7 +20,7 @@ type clockOutput struct{ Body clockBody }
 
 type clockInput struct {
 	Body struct {
-		By string `json:"by" example:"1h" doc:"a duration such as 90s, 1h30m; skew may be negative"`
+		By string `json:"by" example:"1h" doc:"a duration such as 90s, 1h30m; of skew it may be negative and counts from real time, not from an earlier skew"`
 	}
 }
 
@@ -33,7 +33,7 @@ func (a *api) clock() {
 	register(a, call(http.MethodPost, "/api/v1/clock/advance", "advance-clock",
 		"Moves the timers reading on; returns when what became due has happened"), a.advance)
 	register(a, call(http.MethodPost, "/api/v1/clock/skew", "skew-clock",
-		"Sets how far the wall reading stands from real time"), a.skew)
+		"Sets how far the wall reading stands from real time, in place of an earlier skew; 0s ends it"), a.skew)
 	register(a, call(http.MethodPost, "/api/v1/clock/freeze", "freeze-clock", "Stops the timers reading"),
 		func(context.Context, *struct{}) (*clockOutput, error) {
 			a.plane.Clock.Freeze()

@@ -24,7 +24,8 @@ type Match struct {
 	Step     Step   `json:"step"`
 }
 
-// Action is what goes wrong: exactly one of the kinds, or a delay alone, or a delay before a kind.
+// Action is what goes wrong: exactly one of the kinds, or a delay alone, or a delay before a kind. The patterns are
+// for the admin API, which so names the key of a duration that it cannot read.
 type Action struct {
 	Code     *int `json:"code,omitempty"`     // the step answers with this return code or status
 	Throttle *int `json:"throttle,omitempty"` // status 429 with this retry-after in seconds
@@ -42,12 +43,12 @@ type Action struct {
 	// Slow lets so many bytes a second through from the step on, each way.
 	Slow *int `json:"slow,omitempty"`
 	// Reorder holds a message back until the next one has gone, but no longer than this by the timers clock.
-	Reorder *Duration `json:"reorder,omitempty"`
+	Reorder *Duration `json:"reorder,omitempty" pattern:"^([0-9]+([.][0-9]*)?(ns|us|µs|ms|s|m|h))+$" patternDescription:"a duration such as 1.5s or 2m"`
 	// ServerCert presents a server certificate that is wrong: one of ServerCerts.
 	ServerCert string `json:"servercert,omitempty"`
 	// Failover closes every connection of a hub and makes it unavailable for this long by the timers clock.
-	Failover *Duration `json:"failover,omitempty"`
-	Delay    *Duration `json:"delay,omitempty"` // waits first, by the timers clock; at step tls by real time
+	Failover *Duration `json:"failover,omitempty" pattern:"^([0-9]+([.][0-9]*)?(ns|us|µs|ms|s|m|h))+$" patternDescription:"a duration such as 1.5s or 2m"`
+	Delay    *Duration `json:"delay,omitempty" pattern:"^([0-9]+([.][0-9]*)?(ns|us|µs|ms|s|m|h))+$" patternDescription:"a duration such as 1.5s or 2m"` // waits first, by the timers clock; at step tls by real time
 }
 
 // Duration is a time span, "1.5s" in JSON.
