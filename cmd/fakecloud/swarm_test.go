@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -83,7 +84,9 @@ func TestSwarmInterrupted(t *testing.T) {
 	defer cancel()
 	go func() {
 		defer cancel()
-		_, _ = cloud.Await(ctx, fakecloud.Filter{Platform: "iotda", Kind: "property", Device: "*swarm-*"}, 30)
+		for i := range 10 { // one that has not connected yet would send no DISCONNECT
+			_, _ = cloud.Await(ctx, fakecloud.Filter{Platform: "iotda", Kind: "property", Device: "*swarm-" + strconv.Itoa(i+1)}, 3)
+		}
 	}()
 	code, s, errOut := swarmOf(t, ctx, "--admin", admin, "swarm", "iotda", "-n", "10", "--count", "0", "--interval", "1ms", "--ramp", "0")
 	require.Equal(t, 0, code, errOut)
