@@ -76,13 +76,7 @@ func (h *Head) Near(username string) string {
 
 // Mask returns what the journal may show of a CONNECT's username and password.
 func Mask(username string, password []byte) (shownUsername, shownPassword string) {
-	switch text := string(password); {
-	case text == "":
-		return username, ""
-	case azure.IsSAS(text):
-		return username, azure.MaskSAS(text)
-	}
-	return username, "***"
+	return username, azure.MaskPassword(password)
 }
 
 // Connect implements broker.Head. Credentials are not judged here but at register.

@@ -60,15 +60,7 @@ func Config(svc *edge.Service, base broker.Config) broker.Config {
 
 // Mask hides what is secret in a CONNECT: the signature of a token, and any other password whole.
 func Mask(username string, password []byte) (shownUsername, shownPassword string) {
-	text := string(password)
-	switch {
-	case text == "":
-	case azure.IsSAS(text):
-		text = azure.MaskSAS(text)
-	default:
-		text = "***"
-	}
-	return username, text
+	return username, azure.MaskPassword(password)
 }
 
 // Connect implements broker.Head.

@@ -140,16 +140,51 @@ func FormatSAS(resource string, key []byte, expiry time.Time, policy string) str
 	return token
 }
 
-// MaskSAS hides the signature of a token, for the journal.
+// MaskSAS hides the signature of a token, for the journal: whatever stands behind a sig= of any spelling, and all but
+// the first word of a text that has none, which may be a key.
 func MaskSAS(token string) string {
-	head, rest, found := strings.Cut(token, "sig=")
-	if !found {
-		return head
+	shown, rest := "", token
+	for {
+		i := afterSig(rest)
+		if i < 0 {
+			break
+		}
+		shown += rest[:i] + "***"
+		j := strings.IndexByte(rest[i:], '&')
+		if j < 0 {
+			return shown
+		}
+		rest = rest[i+j:]
 	}
-	if i := strings.IndexByte(rest, '&'); i >= 0 {
-		return head + "sig=***" + rest[i:]
+	if shown != "" {
+		return shown + rest
 	}
-	return head + "sig=***"
+	if first, _, more := strings.Cut(token, " "); more {
+		return first + " ***"
+	}
+	return "***"
+}
+
+// afterSig returns where the value of the first sig= of any spelling begins, -1 without one.
+func afterSig(text string) int {
+	const name = "sig="
+	for i := range len(text) - len(name) + 1 {
+		if strings.EqualFold(text[i:i+len(name)], name) {
+			return i + len(name)
+		}
+	}
+	return -1
+}
+
+// MaskPassword hides what is secret in a password: the signature of a token, and any other password whole.
+func MaskPassword(password []byte) string {
+	switch text := string(password); {
+	case text == "":
+		return ""
+	case IsSAS(text):
+		return MaskSAS(text)
+	}
+	return "***"
 }
 
 // DeriveKey returns a group member's key: HMAC-SHA256(group key, registration id as presented).

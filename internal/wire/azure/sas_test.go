@@ -84,8 +84,24 @@ func TestCoversBySegment(t *testing.T) {
 }
 
 func TestMaskSAS(t *testing.T) {
-	require.Equal(t, "SharedAccessSignature sr=a&sig=***&se=1", MaskSAS("SharedAccessSignature sr=a&sig=abc&se=1"))
-	require.Equal(t, "SharedAccessSignature sr=a&sig=***", MaskSAS("SharedAccessSignature sr=a&sig=abc"))
+	for token, want := range map[string]string{
+		"SharedAccessSignature sr=a&sig=abc&se=1":         "SharedAccessSignature sr=a&sig=***&se=1",
+		"SharedAccessSignature sr=a&sig=abc":              "SharedAccessSignature sr=a&sig=***",
+		"SharedAccessSignature sig=abc&se=1&skn=":         "SharedAccessSignature sig=***&se=1&skn=",
+		"sharedaccesssignature sr=a&Sig=abc&se=1&SIG=abc": "sharedaccesssignature sr=a&Sig=***&se=1&SIG=***",
+		"SharedAccessSignature sr=İİİİ&sig=abc&se=1":      "SharedAccessSignature sr=İİİİ&sig=***&se=1",
+		"SharedAccessSignature c2VjcmV0":                  "SharedAccessSignature ***",
+		"":                                                "***", "abc": "***",
+		"sr=c2VjcmV0": "***",
+	} {
+		require.Equal(t, want, MaskSAS(token))
+	}
+}
+
+func TestMaskPassword(t *testing.T) {
+	require.Empty(t, MaskPassword(nil))
+	require.Equal(t, "***", MaskPassword([]byte("c2VjcmV0")))
+	require.Equal(t, "SharedAccessSignature sr=a&sig=***", MaskPassword([]byte("SharedAccessSignature sr=a&sig=abc")))
 }
 
 func FuzzParseSAS(f *testing.F) {
