@@ -49,15 +49,11 @@ func x509Device(t *testing.T, cloud *fakecloud.Cloud, cn string) map[string]stri
 
 // Seed 002: group enrollment by CA or key, register, telemetry with a property.
 func TestAzureSDKsProvisionAndSend(t *testing.T) {
-	doors := []struct{ name, dps, hub string }{
-		{"vendor names", globalDPS, demoHub},
-		{"loopback", "127.0.0.1", "127.0.0.1"},
-	}
 	for _, p := range programs() {
-		for _, door := range doors {
+		for _, name := range doors {
 			for _, credential := range []string{"x509", "key"} {
-				t.Run(p.name+"/"+door.name+"/"+credential, func(t *testing.T) {
-					cloud := real(t)
+				t.Run(p.name+"/"+name+"/"+credential, func(t *testing.T) {
+					cloud, door := through(t, name)
 					id := "sdk-" + p.name + "-" + credential
 					env := with(trust(t, cloud), map[string]string{
 						"PROVISIONING_HOST": door.dps, "PROVISIONING_IDSCOPE": idScope, "PROVISIONING_REGISTRATION_ID": id,
@@ -78,6 +74,22 @@ func TestAzureSDKsProvisionAndSend(t *testing.T) {
 			}
 		}
 	}
+}
+
+// doors are the ways to an instance: by the vendors' names, or by a loopback address.
+var doors = []string{"vendor names", "loopback"}
+
+// door is how DPS is reached, and what hub it assigns to who comes that way.
+type door struct{ dps, hub string }
+
+// through starts fakecloud behind a door; a loopback address is of the test alone, which runs beside others.
+func through(t *testing.T, name string) (*fakecloud.Cloud, door) {
+	t.Helper()
+	if name == "loopback" {
+		cloud, host := beside(t)
+		return cloud, door{host, host}
+	}
+	return real(t), door{globalDPS, demoHub}
 }
 
 // expectTelemetry reads the event that the program sent from the journal.

@@ -16,16 +16,14 @@ import (
 // MQTT over WebSocket and HTTPS, from provisioning to the first message.
 func TestAzureSDKsOverWebSocketAndHTTPS(t *testing.T) {
 	for _, p := range programs() {
-		for _, door := range []struct{ name, dps, hub string }{
-			{"vendor names", globalDPS, demoHub}, {"loopback", "127.0.0.1", "127.0.0.1"},
-		} {
+		for _, name := range doors {
 			for _, transport := range []string{"ws", "http"} {
 				if transport == "http" && p.name == "python" {
 					continue // the SDK has none
 				}
 				for _, credential := range []string{"x509", "key"} {
-					t.Run(strings.Join([]string{p.name, door.name, transport, credential}, "/"), func(t *testing.T) {
-						cloud := real(t)
+					t.Run(joined(p.name, name, transport, credential), func(t *testing.T) {
+						cloud, door := through(t, name)
 						id := strings.Join([]string{"sdk", p.name, transport, credential}, "-")
 						env := with(trust(t, cloud), map[string]string{"TRANSPORT": transport,
 							"PROVISIONING_HOST": door.dps, "PROVISIONING_IDSCOPE": idScope, "PROVISIONING_REGISTRATION_ID": id,
