@@ -123,6 +123,8 @@ func TestOtherFormat(t *testing.T) {
 	require.NoError(t, err)
 	_, err = store.Open(dir, nil)
 	require.ErrorIs(t, err, store.ErrFormat)
+	require.ErrorContains(t, err, path)
+	require.ErrorContains(t, err, `it has format "2", this version reads "1"; use the version that wrote it, or another directory`)
 	after, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, before, after, "the file is as it was")
