@@ -92,9 +92,18 @@ func (p platforms) applyHub(h world.Hub, caPEM func(string) ([]byte, error)) err
 	if err := p.putHub(hub); err != nil {
 		return err
 	}
-	for _, d := range h.Devices {
-		if err := p.applyDevice(hub.Host, d); err != nil {
-			return fmt.Errorf("devices[%s]: %w", d.DeviceID, err)
+	apply := func(i int) error {
+		if err := p.applyDevice(hub.Host, h.Devices[i]); err != nil {
+			return fmt.Errorf("devices[%s]: %w", h.Devices[i].DeviceID, err)
+		}
+		return nil
+	}
+	if p.gaps != nil && p.gaps.only != nil {
+		return atOnce(len(h.Devices), apply)
+	}
+	for i := range h.Devices { // in their order: what is made for them follows from the seed
+		if err := apply(i); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/fakecloud/fakecloud/emulators/dps"
 	"github.com/fakecloud/fakecloud/emulators/iothub"
@@ -36,13 +38,40 @@ type part interface {
 var errAdminDisconnect = errors.New("disconnected by the admin API")
 
 // forgetOf is forget for a part whose list says all.
-func forgetOf(p part, match func(id string) bool) (count int) {
-	for _, d := range p.list() {
-		if match(d.ID) && p.remove(d.Endpoint, d.ID) == nil {
-			count++
+func forgetOf(p part, match func(id string) bool) int {
+	all := p.list()
+	var count atomic.Int64
+	_ = atOnce(len(all), func(i int) error { // what has gone meanwhile need not go
+		if match(all[i].ID) && p.remove(all[i].Endpoint, all[i].ID) == nil {
+			count.Add(1)
+		}
+		return nil
+	})
+	return int(count.Load())
+}
+
+// hands is how many changes atOnce makes at a time: so many share a commit.
+const hands = 256
+
+// atOnce does n things, many of them at a time, and returns the error of the first that failed.
+func atOnce(n int, do func(i int) error) error {
+	errs := make([]error, n)
+	var next atomic.Int64
+	var busy sync.WaitGroup
+	for range min(n, hands) {
+		busy.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				errs[i] = do(i)
+			}
+		})
+	}
+	busy.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
 		}
 	}
-	return count
+	return nil
 }
 
 // disconnectFrom ends a connection that the broker knows by the device's name.

@@ -250,9 +250,10 @@ func (s *Service) DeleteDevice(hub, id, match string) error {
 // forget drops what belongs to an identity that is gone: its twin and its messages, without feedback.
 func (s *Service) forget(box mailbox) {
 	s.c2dMu.Lock()
-	defer s.c2dMu.Unlock()
-	s.twins.Delete(box.key())
-	s.c2d.Delete(box.key())
+	twin, messages := s.twins.SubmitDelete(box.key()), s.c2d.SubmitDelete(box.key())
+	s.c2dMu.Unlock()
+	twin.Wait()
+	messages.Wait()
 }
 
 // PutModule creates a module of an existing device or replaces its settings.

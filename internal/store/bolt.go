@@ -180,35 +180,44 @@ func insist(closing <-chan struct{}, state *trouble, path string, write func() e
 }
 
 func apply(tx *bbolt.Tx, changes []change) error {
+	var table string
+	var bucket *bbolt.Bucket // of table, nil where it has to be looked up
 	for _, c := range changes {
 		if c.kind == clearAll {
+			bucket = nil
 			if err := dropTables(tx); err != nil {
 				return err
 			}
 			continue
 		}
 		if c.kind == drop {
+			bucket = nil
 			if err := tx.DeleteBucket([]byte(tablePrefix + c.table)); err != nil && !errors.Is(err, bolterrors.ErrBucketNotFound) {
 				return err
 			}
 			continue
 		}
-		b, err := tx.CreateBucketIfNotExists([]byte(tablePrefix + c.table))
-		if err != nil {
-			return err
+		if bucket == nil || table != c.table {
+			var err error
+			if bucket, err = tx.CreateBucketIfNotExists([]byte(tablePrefix + c.table)); err != nil {
+				return err
+			}
+			table = c.table
 		}
-		key := append([]byte{'k'}, c.key...) // bbolt takes no empty key
-		if c.kind == remove {
-			err = b.Delete(key)
-		} else {
-			v := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(c.value)), crc32.Checksum(c.value, castagnoli))
-			err = b.Put(key, append(v, c.value...))
-		}
-		if err != nil {
+		if err := applyRow(bucket, c); err != nil {
 			return fmt.Errorf("table %s: %w", c.table, err)
 		}
 	}
 	return nil
+}
+
+func applyRow(b *bbolt.Bucket, c change) error {
+	key := append([]byte{'k'}, c.key...) // bbolt takes no empty key
+	if c.kind == remove {
+		return b.Delete(key)
+	}
+	v := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(c.value)), crc32.Checksum(c.value, castagnoli))
+	return b.Put(key, append(v, c.value...))
 }
 
 func dropTables(tx *bbolt.Tx) error {

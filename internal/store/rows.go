@@ -133,9 +133,11 @@ func (r *rows) SubmitDelete(keys ...string) Pending {
 	defer r.mu.Unlock()
 	var b *batch
 	for _, key := range keys {
+		_, held := r.held[key]
+		_, kept := r.raw[key]
 		delete(r.held, key)
 		delete(r.raw, key)
-		if r.engine != nil {
+		if r.engine != nil && (held || kept) {
 			b = r.engine.submit(change{kind: remove, table: r.name, key: key})
 		}
 	}

@@ -1,5 +1,7 @@
 package store
 
+import "sort"
+
 // Part returns an empty store on the directory of s, whose tables and logs a Successor replaces without
 // touching those of s. The names of all are still unique within the directory. It needs no Close.
 func (s *Store) Part() *Store { return &Store{engine: s.engine} }
@@ -56,8 +58,14 @@ func (s *Store) succeedTables(old *Store) {
 	}
 	for _, t := range s.tables {
 		t.lock()
-		for k, v := range t.encoded()() {
-			changes = append(changes, change{kind: put, table: t.called(), key: k, value: v})
+		rows := t.encoded()()
+		keys := make([]string, 0, len(rows))
+		for k := range rows {
+			keys = append(keys, k)
+		}
+		sort.Strings(keys) // what comes in order costs the tree on the disk the least
+		for _, k := range keys {
+			changes = append(changes, change{kind: put, table: t.called(), key: k, value: rows[k]})
 		}
 	}
 	for _, t := range old.tables {
