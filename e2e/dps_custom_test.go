@@ -87,9 +87,14 @@ func TestDPSCustomAllocation(t *testing.T) {
 // A webhook that does not do its part is a failed registration with 400209, and the journal says which part.
 func TestDPSCustomAllocationFails(t *testing.T) {
 	t.Parallel()
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	mute, err := net.Listen("tcp", "127.0.0.1:0") // a free port could soon be somebody else's
 	require.NoError(t, err)
-	require.NoError(t, closed.Close())
+	t.Cleanup(func() { mute.Close() })
+	go func() {
+		for conn, err := mute.Accept(); err == nil; conn, err = mute.Accept() {
+			conn.Close()
+		}
+	}()
 	for name, c := range map[string]struct {
 		url     string // empty: a function that answers
 		status  int
@@ -101,7 +106,7 @@ func TestDPSCustomAllocationFails(t *testing.T) {
 		"redirect":    {"", 302, "", "DPS-31/status", "Custom allocation failed with status code: 302"},
 		"answer":      {"", 200, "<html>", "DPS-31/answer", "Custom allocation failed: the response is not valid."},
 		"hub":         {"", 200, `{"iotHubHostName":"other.azure-devices.net"}`, "DPS-31/hub", "Custom allocation failed: the IoT hub is not linked."},
-		"unreachable": {"http://" + closed.Addr().String() + "/", 0, "", "DPS-31/unreachable", "Custom allocation failed: the webhook did not answer."},
+		"unreachable": {"http://" + mute.Addr().String() + "/", 0, "", "DPS-31/unreachable", "Custom allocation failed: the webhook did not answer."},
 		"outbound":    {"http://198.51.100.1/", 0, "", "DPS-31/outbound", "Custom allocation failed: the webhook was not called."},
 	} {
 		t.Run(name, func(t *testing.T) {

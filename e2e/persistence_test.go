@@ -93,7 +93,7 @@ type victim struct {
 
 	cmd    *exec.Cmd
 	out    io.Reader
-	log    bytes.Buffer
+	log    syncBuffer
 	mqtts  string
 	https  string
 	admin  string
@@ -117,7 +117,7 @@ type acked []string
 func (v *victim) start(t *testing.T) {
 	t.Helper()
 	v.killed.Store(false)
-	v.log.Reset()
+	v.log = syncBuffer{}
 	v.cmd = exec.Command(v.binary, append([]string{"serve", "--data", v.dir, "--config", v.world, "--log-format", "json", "--server-key", "ecdsa",
 		"--mqtts-port", "0", "--mqtt-port", "off", "--https-port", "off", "--edge-port", "off", "--proxy-port", "off", "--admin-port", "0"}, v.more...)...)
 	v.cmd.Stderr = &v.log
