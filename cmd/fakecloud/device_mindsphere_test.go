@@ -66,7 +66,7 @@ func TestDeviceMindSphere(t *testing.T) {
 	t.Run("another tenant", func(t *testing.T) {
 		t.Parallel()
 		a, _, errOut := testApp(t)
-		require.Equal(t, 1, a.run(t.Context(), device("--tenant", "other", "--timeout", "1s")))
+		require.Equal(t, 1, a.run(t.Context(), device("--tenant", "other", "--timeout", "5s")))
 		require.Contains(t, errOut.String(), "closed the connection without a CONNACK")
 	})
 }

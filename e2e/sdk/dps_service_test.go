@@ -33,7 +33,7 @@ func TestAzureProvisioningServiceSDK(t *testing.T) {
 	}))
 	require.Zero(t, code)
 	wantSteps(t, []step{
-		{Step: "create", Status: "enabled", Device: "js-device", Text: `{"type":"symmetricKey"}`},
+		{Step: "create", Status: "enabled", Device: "js-device", Text: "symmetricKey 64"},
 		{Step: "keys", Text: "64"},
 		{Step: "create again", Status: "409000", Error: "DeviceAlreadyExistsError"},
 		{Step: "update", Status: "disabled", Text: "true"},
