@@ -61,8 +61,10 @@ var wireForms = map[string]wireForm{
 		answer: sdkPacket{answerTopic, "{\n\t\"result_code\":\t0,\n\t\"response_name\":\t\"cmdResponses\",\n\t\"paras\":\t{\n\t\t\"left\":\t1\n\t}\n}", 1}},
 	"C# 1.3.4": {sign: "1", keepAlive: 120,
 		subscribes: [][]string{{"messages/down", "commands/#", "shadow/get/response/#", "properties/set/#", "properties/get/#", "events/down"}},
-		report:     sdkPacket{reportTopic, `{"services":[{"service_id":"Battery","properties":{"batteryLevel":77}}]}`, 1},
-		answer:     sdkPacket{answerTopic, `{"result_code":0,"response_name":null,"paras":{"left":1}}`, 1}},
+		first: []sdkPacket{{"events/up", `{"object_device_id":"demo_node1","services":[{"service_id":"$sdk_info","event_type":"sdk_info_report","event_time":"20261128T181500Z","event_id":null,` +
+			`"paras":{"device_sdk_version":"C#_v1.3.4","sw_version":"v1.0","fw_version":"v1.0","event_time":"11/28/2026 18:15:00"}}]}`, 1}},
+		report: sdkPacket{reportTopic, `{"services":[{"service_id":"Battery","properties":{"batteryLevel":77},"eventTime":null}]}`, 1},
+		answer: sdkPacket{answerTopic, `{"result_code":0,"response_name":null,"paras":{"left":1}}`, 1}},
 	"TypeScript 0.0.1": {sign: "1", keepAlive: 120, websocket: true,
 		report: sdkPacket{"messages/up", `{"name":"temperature","id":"123","content":"{\"temperature\":25}"}`, 1}},
 }
