@@ -71,6 +71,32 @@ func renewForever(ctx context.Context, t *testing.T, name string, webSocket bool
 	require.NotZero(t, changesUnderWay(t, cloud), "no message was under way at any renewal")
 }
 
+// A message leaves the very moment at which the time limit of the write before it would have ended, 10 seconds on
+// either side: over a WebSocket, whose deadlines are timers, too.
+func TestMessagesAsFarApartAsTheLimitOfAWrite(t *testing.T) {
+	t.Parallel()
+	for _, webSocket := range []bool{false, true} {
+		t.Run(fmt.Sprintf("websocket=%t", webSocket), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				cloud := fakecloud.Start(t, fakecloud.WithInMemory(), fakecloud.WithSeed(1))
+				key, err := azure.SymmetricKey(demoKey)
+				require.NoError(t, err)
+				hub, err := azure.Dial(t.Context(), azure.HubConfig{Host: demoHub, DeviceID: "demo-sas", Credential: key,
+					TokenLife: 24 * time.Hour, WebSocket: webSocket, TLS: cloud.TLSConfig(), Dial: cloud.DialContext})
+				require.NoError(t, err)
+				for range 1000 {
+					require.NoError(t, hub.Send(t.Context(), azure.Message{Body: []byte("{}")}))
+					time.Sleep(10 * time.Second)
+				}
+				require.NoError(t, hub.Close(t.Context()))
+				require.Len(t, cloud.Events(fakecloud.Filter{Kind: "connect"}), 1, "the connection was lost on the way")
+				require.Equal(t, map[string]int{"{}": 1000}, hostile.Taken(cloud, demoHub, "demo-sas"))
+			})
+		})
+	}
+}
+
 // sendUntil has several senders at work and returns how many messages were acknowledged.
 func sendUntil(ctx context.Context, t *testing.T, hub *azure.Hub, end time.Time, prefix string) int {
 	t.Helper()

@@ -98,6 +98,14 @@ type stream struct {
 // NetConn returns a connection below, as tls.Conn does.
 func (s *stream) NetConn() net.Conn { return s.below }
 
+// Write implements net.Conn. The deadline goes with its write: the library's timer breaks off whatever is being
+// written when it fires, also the next packet, which may begin at that very moment.
+func (s *stream) Write(p []byte) (int, error) {
+	n, err := s.Conn.Write(p)
+	_ = s.SetWriteDeadline(time.Time{})
+	return n, err
+}
+
 // Close ends the connection at once: the library's own Close would wait up to five seconds for the client's
 // close frame, and a platform that drops a device does not wait for it.
 func (s *stream) Close() error {

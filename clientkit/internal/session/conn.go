@@ -52,13 +52,15 @@ func (c *conn) failure() error {
 }
 
 // Write gives every packet its time limit. Paho sets one for PUBLISH only, so that a PINGREQ to a peer
-// that takes nothing would hang, and with it the watch over the connection.
+// that takes nothing would hang, and with it the watch over the connection. The limit goes with its packet: the
+// timer that a WebSocket keeps for it breaks off whatever is being written when it fires, also the next packet.
 func (c *conn) Write(p []byte) (int, error) {
 	_ = c.Conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 	n, err := c.Conn.Write(p)
 	if err != nil {
 		c.abort(err)
 	}
+	_ = c.Conn.SetWriteDeadline(time.Time{})
 	return n, err
 }
 
