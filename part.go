@@ -262,7 +262,11 @@ func (p mindPart) expire(endpoint, id string) error {
 	return plane.ErrNothingToExpire
 }
 
-func (p mindPart) forget(match func(string) bool) int { return forgetOf(p, match) }
+func (p mindPart) forget(match func(string) bool) int {
+	count := forgetOf(p, match)
+	p.g.cores.mind.ForgetMade(match)
+	return count
+}
 
 // stateOf is a platform's own JSON view as a map.
 func stateOf(v any) map[string]any {

@@ -79,8 +79,8 @@ func (c *generation) abandon() {
 
 // ResetDevices does the same to those devices of all platforms whose id matches glob, in which * stands for
 // any run of characters: identities, registrations and enrollments of their own go, with what belongs to
-// them, and those that the world names come back as it has them. The messages that they have sent to a hub and their
-// events in the journal go as well. It returns how many identities went.
+// them, and those that the world names come back as it has them. The messages that they have sent to a hub, what
+// MindSphere's agents have stored, and their events in the journal go as well. It returns how many identities went.
 func (c *Cloud) ResetDevices(glob string) (int, error) {
 	c.worldMu.Lock()
 	defer c.worldMu.Unlock()
@@ -97,6 +97,7 @@ func (c *Cloud) ResetDevices(glob string) (int, error) {
 	c.gen().refreshGateways()
 	c.faults.Restart(match)
 	cores.hub.ForgetTelemetry(glob)
+	cores.mind.ForgetData(glob)
 	c.forgetEventsOf(match)
 	c.journal.Append(journal.Event{Kind: journal.Reset, Device: glob, Detail: fmt.Sprintf("%d devices were reset", count)})
 	return count, nil

@@ -35,9 +35,15 @@ func newPump(t *testing.T, cloud *fakecloud.Cloud) *pump {
 	onboard(t, cloud, "demo_pump-7", cert)
 	p := &pump{t: t, cloud: cloud, cert: cert}
 	p.connect()
-	send(t, p.Conn, rawmqtt.Subscribe(1, 1, pumpIn+"#"))
-	wantBytes(t, p.Conn, 0x90, 3, 0, 1, 1)
+	p.subscribe()
 	return p
+}
+
+// subscribe asks for the whole input branch.
+func (p *pump) subscribe() {
+	p.t.Helper()
+	send(p.t, p.Conn, rawmqtt.Subscribe(1, 1, pumpIn+"#"))
+	wantBytes(p.t, p.Conn, 0x90, 3, 0, 1, 1)
 }
 
 // connect opens a connection that keeps nothing.

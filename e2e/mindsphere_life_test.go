@@ -38,11 +38,20 @@ func TestMindSphereResetAndSnapshot(t *testing.T) {
 	require.Empty(t, cloud.Events(fakecloud.Filter{Rule: "MS-23"}), "the mappings are back")
 }
 
-// An agent that is reset alone starts over; the others stay.
+// An agent that is reset alone starts over, without what it made and sent; the others stay.
 func TestMindSphereResetOfOneAgent(t *testing.T) {
 	t.Parallel()
 	cloud := fakecloud.Start(t)
 	p := newPump(t, cloud)
+	work := func() string {
+		p.publish("amo_v4/mi", pumpModel(""))
+		for p.progress("amo_v4/mip").Data.Status != "Success" {
+		}
+		p.publish("mc_v3/ts", reading)
+		return "/api/iottimeseries/v3/timeseries/" + assetNamed(t, cloud, "demo", "Pump 7") + "/climate?from=2020-01-01T00:00:00Z"
+	}
+	series := work()
+	require.Contains(t, gateway(t, cloud, mindGateway, "demo", series), `"temperature":21.5`)
 	other := device(t, cloud, "saw")
 	onboard(t, cloud, "demo_saw", other)
 	saw := attempt(t, cloud, other, rawmqtt.Connect{ClientID: "demo_saw"})
@@ -53,8 +62,11 @@ func TestMindSphereResetOfOneAgent(t *testing.T) {
 	wantClosed(t, p.Conn)
 	wantAlive(t, saw)
 	wantClosed(t, attempt(t, cloud, p.cert, rawmqtt.Connect{ClientID: "demo_pump-7"}))
+	require.NotContains(t, gateway(t, cloud, mindGateway, "demo", "/api/assetmanagement/v3/assets"), "Pump 7")
 	require.NoError(t, cloud.Advance(3*time.Second))
 	p.connect()
+	p.subscribe()
+	require.NotEqual(t, series, work(), "a new asset")
 }
 
 // The control plane sees agents of both regions with their connections, ends those without a packet, and deletes an

@@ -44,6 +44,7 @@ type record struct {
 	Aspect   string `json:"aspect"`
 	Variable string `json:"variable"`
 	Point    Point  `json:"point"`
+	Seq      uint64 `json:"seq"` // number in the log
 }
 
 // AgentEvent is an event that an agent has sent.
@@ -57,6 +58,7 @@ type AgentEvent struct {
 	Type          string          `json:"type"`
 	Description   string          `json:"description,omitempty"`
 	Details       json.RawMessage `json:"details,omitempty"`
+	Seq           uint64          `json:"seq"` // number in the log
 }
 
 // AgentFile is a file that an agent has sent.
@@ -66,6 +68,7 @@ type AgentFile struct {
 	Name    string    `json:"name"`
 	Created time.Time `json:"creationDate,omitzero"`
 	Content []byte    `json:"content"`
+	Seq     uint64    `json:"seq"` // number in the log
 }
 
 // data is what agents have sent.
@@ -79,13 +82,13 @@ func newData(s *store.Store) data {
 	return data{
 		points: store.NewLog(s, store.LogSpec[record]{Name: "mindsphere.points", Count: maxPoints, Bytes: maxPointBytes, Cost: func(r *record) int {
 			return overhead + len(r.Tenant) + len(r.Asset) + len(r.Aspect) + len(r.Variable) + len(r.Point.Value) + len(r.Point.QualityCode) + len(r.Point.Agent)
-		}}),
+		}, Number: func(r *record, n uint64) { r.Seq = n }}),
 		events: store.NewLog(s, store.LogSpec[AgentEvent]{Name: "mindsphere.events", Count: maxEvents, Bytes: maxEventBytes, Cost: func(e *AgentEvent) int {
 			return overhead + len(e.Agent) + len(e.ID) + len(e.Type) + len(e.Description) + len(e.Details)
-		}}),
+		}, Number: func(e *AgentEvent, n uint64) { e.Seq = n }}),
 		files: store.NewLog(s, store.LogSpec[AgentFile]{Name: "mindsphere.files", Count: maxFiles, Bytes: maxFileBytes, Cost: func(f *AgentFile) int {
 			return overhead + len(f.Name) + len(f.Content)
-		}}),
+		}, Number: func(f *AgentFile, n uint64) { f.Seq = n }}),
 	}
 }
 
@@ -97,9 +100,10 @@ func (s *Service) TimeSeries(tenant, asset, aspect, variable string, from, to ti
 
 // AspectSeries returns the stored values of all variables of an asset's aspect as TimeSeries does, by variable.
 func (s *Service) AspectSeries(tenant, asset, aspect string, from, to time.Time) map[string][]Point {
+	kept := s.remembered(func(f forgotten) uint64 { return f.Points })
 	records, _ := s.data.points.Read(0, func(r *record) bool {
 		return r.Tenant == tenant && r.Asset == asset && r.Aspect == aspect &&
-			(from.IsZero() || !r.Point.Time.Before(from)) && (to.IsZero() || !r.Point.Time.After(to))
+			(from.IsZero() || !r.Point.Time.Before(from)) && (to.IsZero() || !r.Point.Time.After(to)) && kept(r.Seq, r.Point.Agent)
 	}, 0)
 	found := map[string][]Point{}
 	for _, r := range records {
@@ -107,26 +111,28 @@ func (s *Service) AspectSeries(tenant, asset, aspect string, from, to time.Time)
 	}
 	for variable, points := range found {
 		sort.SliceStable(points, func(i, j int) bool { return points[i].Time.Before(points[j].Time) })
-		kept := points[:0]
+		last := points[:0]
 		for i, p := range points {
 			if i+1 == len(points) || !points[i+1].Time.Equal(p.Time) {
-				kept = append(kept, p)
+				last = append(last, p)
 			}
 		}
-		found[variable] = kept
+		found[variable] = last
 	}
 	return found
 }
 
 // AgentEvents returns the stored events of a tenant, in the order they were sent.
 func (s *Service) AgentEvents(tenant string) []AgentEvent {
-	events, _ := s.data.events.Read(0, func(e *AgentEvent) bool { return e.Tenant == tenant }, 0)
+	kept := s.remembered(func(f forgotten) uint64 { return f.Events })
+	events, _ := s.data.events.Read(0, func(e *AgentEvent) bool { return e.Tenant == tenant && kept(e.Seq, e.Agent) }, 0)
 	return events
 }
 
 // AgentFiles returns the stored files of a tenant, in the order they were sent.
 func (s *Service) AgentFiles(tenant string) []AgentFile {
-	files, _ := s.data.files.Read(0, func(f *AgentFile) bool { return f.Tenant == tenant }, 0)
+	kept := s.remembered(func(f forgotten) uint64 { return f.Files })
+	files, _ := s.data.files.Read(0, func(f *AgentFile) bool { return f.Tenant == tenant && kept(f.Seq, f.Agent) }, 0)
 	return files
 }
 
@@ -213,7 +219,7 @@ func readItem(from sender, item node, targets map[string][]Mapping, lost *loss) 
 			if q := v.get("qualityCode"); q.value != nil {
 				quality = q.scalar()
 			}
-			records = append(records, record{from.Tenant, m.AssetID, m.Aspect, m.Variable, Point{at, value, quality, m.DataType, from.ClientID}})
+			records = append(records, record{Tenant: from.Tenant, Asset: m.AssetID, Aspect: m.Aspect, Variable: m.Variable, Point: Point{at, value, quality, m.DataType, from.ClientID}})
 		}
 	}
 	return records

@@ -113,15 +113,18 @@ func (s *Service) Tenant(name string) (Tenant, bool) { return s.tenants.Get(name
 // Tenants returns all tenants, ordered by name.
 func (s *Service) Tenants() []Tenant { return s.tenants.List("") }
 
-// DeleteTenant removes a tenant with its CAs, agents and assets, and reports whether there was one.
+// DeleteTenant removes a tenant with its CAs, agents, assets and data, and reports whether there was one.
 func (s *Service) DeleteTenant(name string) bool {
-	if t, ok := s.Tenant(name); ok {
-		s.disenroll(t)
+	t, ok := s.Tenant(name)
+	if !ok {
+		return false
 	}
+	s.disenroll(t)
 	for _, a := range s.Agents(name) {
 		s.DeleteAgent(a.ClientID)
-		s.built.Delete(a.ClientID)
 	}
+	s.ForgetMade(func(clientID string) bool { return strings.HasPrefix(clientID, name+"_") })
+	s.ForgetData(name + "_*")
 	s.admin.Lock()
 	defer s.admin.Unlock()
 	for _, c := range s.cas.List(name + "/") {
@@ -129,9 +132,6 @@ func (s *Service) DeleteTenant(name string) bool {
 	}
 	for _, a := range s.assets.List(name + "/") {
 		s.assets.Delete(key(name, a.AssetID))
-	}
-	for _, c := range s.issued.List(name + "/") {
-		s.DeleteIssuedCertificate(name, c.ID)
 	}
 	for _, j := range s.jobs.List(name + "/") {
 		s.dropJob(j)

@@ -54,6 +54,7 @@ type Service struct {
 	issued      *store.Table[IssuedCertificate] // by tenant and id
 	prints      *store.Table[string]            // SHA-256 thumbprint → key in issued
 	data        data
+	forgotten   *store.Table[forgotten] // by glob of client ids
 	secret      []byte
 
 	enrolling sync.Mutex // held over a change of what DPS knows of a tenant, so that the newest state wins
@@ -87,6 +88,7 @@ func New(c Config) *Service {
 		issued:      store.NewTable[IssuedCertificate](c.Store, "mindsphere.issued", nil),
 		prints:      store.NewTable[string](c.Store, "mindsphere.prints", nil),
 		data:        newData(c.Store),
+		forgotten:   store.NewTable[forgotten](c.Store, "mindsphere.forgotten", nil),
 		secret:      newSecret(),
 	}
 }
