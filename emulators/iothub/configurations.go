@@ -57,7 +57,7 @@ type target struct {
 
 func readTarget(condition string) (target, error) {
 	text := strings.TrimSpace(condition)
-	if len(text) >= 5 && strings.EqualFold(text[:5], "FROM ") {
+	if namesCollection(text) {
 		q, err := hubquery.Parse("SELECT * " + text)
 		if err != nil {
 			return target{}, fmt.Errorf("%w: %w", ErrTargetCondition, err)
@@ -72,6 +72,26 @@ func readTarget(condition string) (target, error) {
 		return target{}, fmt.Errorf("%w: %w", ErrTargetCondition, err)
 	}
 	return target{hubquery.Devices, c.Match}, nil
+}
+
+// TargetQuery is the query that finds what a configuration targets. Tools run it to show who is behind a figure
+// (azure-iot-cli-extension, iot hub configuration show-metric).
+func (c Configuration) TargetQuery() string {
+	switch text := strings.TrimSpace(c.TargetCondition); {
+	case text == "":
+		return "select deviceId from devices where false"
+	case text == "*":
+		return "select deviceId from devices"
+	case namesCollection(text):
+		return "select deviceId, moduleId " + text
+	default:
+		return "select deviceId from devices where " + text
+	}
+}
+
+// namesCollection reports whether a target condition says itself what it reads: FROM devices.modules WHERE ….
+func namesCollection(condition string) bool {
+	return len(condition) >= 5 && strings.EqualFold(condition[:5], "FROM ")
 }
 
 // CheckQueries judges a target condition and custom metrics, the latter by name, as a configuration's

@@ -89,7 +89,7 @@ func (j Job) clone() Job {
 	return j
 }
 
-// jobID is the alphabet of job ids ("Schedule jobs on multiple devices": 64 characters of these).
+// jobID is the alphabet of the ids of jobs and configurations: that of devices.
 var jobID = regexp.MustCompile(`^[A-Za-z0-9\-.+%_#*?!(),=@$':;]{1,128}$`)
 
 // twinOf reads a twin job's change.
@@ -142,8 +142,9 @@ func (j *Job) complete(now time.Time) error {
 	return fmt.Errorf("%w: job type %s; known are %s and %s", ErrInvalid, quote(string(j.Type)), JobTwin, JobMethod)
 }
 
-// CreateJob plans a job, whose start follows the timers clock. Errors: ErrInvalid, a *hubquery.SyntaxError,
-// ErrExists, ErrTooManyJobs.
+// CreateJob plans a job, whose start follows the timers clock. What it returns is queued, also where the job
+// itself is scheduled for later or runs already: so the hub answers (azure-iot-sdk-node,
+// e2etests/test/job_client.js). Errors: ErrInvalid, a *hubquery.SyntaxError, ErrExists, ErrTooManyJobs.
 func (s *Service) CreateJob(hub string, j Job) (Job, error) {
 	h, err := s.GetHub(hub)
 	if err != nil {
@@ -170,12 +171,14 @@ func (s *Service) CreateJob(hub string, j Job) (Job, error) {
 	if err := s.side.jobs.Create(k, j); err != nil {
 		return Job{}, fmt.Errorf("job %s: %w", quote(j.ID), err)
 	}
+	answer := j
+	answer.Status = JobQueued
 	ctx, stop := context.WithCancelCause(context.Background())
 	run := &jobRun{stop: stop}
 	s.side.runs[k] = run
 	if wait <= 0 {
 		go s.runJob(ctx, h.Host, j)
-		return j, nil
+		return answer, nil
 	}
 	run.timer = s.clock.AfterFunc(wait, func() {
 		if j.Type == JobMethod {
@@ -184,7 +187,7 @@ func (s *Service) CreateJob(hub string, j Job) (Job, error) {
 		}
 		s.runJob(ctx, h.Host, j)
 	})
-	return j, nil
+	return answer, nil
 }
 
 // roomForJob refuses too many active jobs and forgets old ones. The caller holds side.mu.

@@ -13,6 +13,7 @@ import (
 	"github.com/fakecloud/fakecloud/internal/fault"
 	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/rule"
+	"github.com/fakecloud/fakecloud/internal/wire/azure"
 )
 
 // The limits of direct methods ("Understand and invoke direct methods from IoT Hub").
@@ -30,6 +31,7 @@ const (
 	CodeNotOnline       = 404103
 	CodeMethodTimeout   = 504101
 	CodeTooManyInFlight = 403800
+	CodeMethodResponse  = azure.BadGateway
 )
 
 // MethodCall is a direct method, called by the service side.
@@ -69,7 +71,7 @@ type pendingCall struct {
 }
 
 // InvokeMethod calls a method and returns the device's answer. Timeouts follow the timers clock. Errors:
-// ErrInvalid, ErrNotFound, ctx's, or a *rule.Refusal with the hub's code (404103, 504101, 403800, 400006),
+// ErrInvalid, ErrNotFound, ctx's, or a *rule.Refusal with the hub's code (404103, 504101, 403800, 502000),
 // which is journalled.
 func (s *Service) InvokeMethod(ctx context.Context, hub, device, module string, m MethodCall) (MethodResult, error) {
 	h, err := s.GetHub(hub)
@@ -132,10 +134,11 @@ func (m *MethodCall) complete() error {
 	return nil
 }
 
-// checked refuses an answer that is not JSON.
+// checked refuses an answer that is not JSON. Node's SDK reads status 502 as a bad response of the device
+// (azure-iothub, rest_api_client.ts).
 func (r MethodResult) checked() (MethodResult, error) {
 	if len(r.Payload) > 0 && !json.Valid(r.Payload) {
-		return MethodResult{}, twinRefusal("HUB-47/json", CodeMalformedJSON, "the device's answer is not JSON",
+		return MethodResult{}, twinRefusal("HUB-47/json", CodeMethodResponse, "the device's answer is not JSON",
 			quote(string(r.Payload)), "JSON or an empty payload")
 	}
 	return r, nil

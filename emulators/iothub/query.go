@@ -91,7 +91,7 @@ func (s *Service) rows(hub string, q *hubquery.Query, size int, at queryCursor) 
 	}
 	next := at
 	for k, doc := range s.documents(hub, q.From, at.After) {
-		if q.Top > 0 && next.Given == q.Top {
+		if q.Top > 0 && next.Given >= q.Top {
 			return page
 		}
 		if !q.Match(doc) {

@@ -8,9 +8,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
-// statusReasonLength bounds StatusReason (registry documentation).
+// statusReasonLength bounds StatusReason, in characters of any script (registry documentation).
 const statusReasonLength = 128
 
 // PutDevice creates a device or replaces the settings of an existing one, which keeps its generation id
@@ -123,8 +124,8 @@ func (d *Device) complete() error {
 	default:
 		return fmt.Errorf("%w: status %s; known are enabled and disabled", ErrInvalid, quote(string(d.Status)))
 	}
-	if len(d.StatusReason) > statusReasonLength {
-		return fmt.Errorf("%w: a status reason of %d bytes, at most %d are allowed", ErrInvalid, len(d.StatusReason), statusReasonLength)
+	if n := utf8.RuneCountInString(d.StatusReason); n > statusReasonLength {
+		return fmt.Errorf("%w: a status reason of %d characters, at most %d are allowed", ErrInvalid, n, statusReasonLength)
 	}
 	if _, err := readInitialTwin(d.InitialTwin); err != nil {
 		return err
@@ -295,20 +296,28 @@ func (s *Service) GetModule(hub, device, id string) (Module, error) {
 	if !ok {
 		return Module{}, fmt.Errorf("module %s: %w", quote(device+"/"+id), ErrNotFound)
 	}
-	if c := s.session(h.Host, device, id); c != nil {
-		m.LastActivityTime = c.activity(m.LastActivityTime)
-	}
-	m.CloudToDeviceMessageCount = s.waitingC2D(h.Host, device, id)
-	return m, nil
+	return s.withModuleActivity(h.Host, m), nil
 }
 
-// Modules returns the modules of a device, ordered by id.
+func (s *Service) withModuleActivity(hub string, m Module) Module {
+	if c := s.session(hub, m.DeviceID, m.ModuleID); c != nil {
+		m.LastActivityTime = c.activity(m.LastActivityTime)
+	}
+	m.CloudToDeviceMessageCount = s.waitingC2D(hub, m.DeviceID, m.ModuleID)
+	return m
+}
+
+// Modules returns the modules of a device with their live state, ordered by id.
 func (s *Service) Modules(hub, device string) []Module {
 	h, err := s.GetHub(hub)
 	if err != nil {
 		return nil
 	}
-	return s.modules.List(key(h.Host, device) + keySeparator)
+	modules := s.modules.List(key(h.Host, device) + keySeparator)
+	for i := range modules {
+		modules[i] = s.withModuleActivity(h.Host, modules[i])
+	}
+	return modules
 }
 
 // DeleteModule removes a module and closes its connection.

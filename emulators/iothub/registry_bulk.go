@@ -70,13 +70,18 @@ func (s *Service) Bulk(hub string, items []BulkItem) ([]BulkError, error) {
 		if err == nil {
 			continue
 		}
+		if module != "" && errors.Is(err, ErrNotFound) {
+			if _, missing := s.GetDevice(h.Host, device); missing != nil {
+				module = "" // it is the module's device that is not there
+			}
+		}
 		fail.Code, fail.Detail, fail.Warning = bulkCode(err, module), err.Error(), registered
 		failed = append(failed, fail)
 	}
 	return failed, nil
 }
 
-// bulkCode returns the hub's code for an error of the registry.
+// bulkCode returns the hub's code for an error of the registry; module is empty where the error is of a device.
 func bulkCode(err error, module string) int {
 	switch {
 	case errors.Is(err, ErrExists) && module != "":

@@ -191,7 +191,7 @@ var twinRules = []rule.Rule{
 
 var methodRules = []rule.Rule{
 	{ID: "HUB-47", Title: "a subscribed device gets a method call with QoS 0 and answers with its status", Source: srcMethods + "; " + srcMQTT, Grade: rule.Assumed,
-		Assumption: "an answer that is not JSON gives the caller error 400006; the form of calls and answers is documented", Causes: []rule.Cause{
+		Assumption: "an answer that is not JSON gives the caller status 502, with error code 502000 and the name GenericBadGateway by the pattern of the others; the form of calls and answers is documented", Causes: []rule.Cause{
 			{ID: "json", Why: "the device's answer is not JSON", Fix: "answer with JSON or with an empty payload"},
 			{ID: "size", Why: "the device's answer is larger than 128 KB", Fix: "answer with less; large data belongs into telemetry or a file"},
 		}},

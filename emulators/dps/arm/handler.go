@@ -109,7 +109,7 @@ func (c *call) send(status int, body any) {
 	var text []byte
 	if body != nil {
 		text = azure.MarshalJSON(body)
-		c.w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		c.w.Header().Set("Content-Type", azure.JSONType)
 	}
 	c.w.WriteHeader(status)
 	if _, err := c.w.Write(text); err != nil && len(text) > 0 {

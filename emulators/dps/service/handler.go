@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -160,8 +159,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.send(a.status, body)
 }
 
-var apiVersion = regexp.MustCompile(`^\d{4}-\d\d-\d\d(-preview)?$`)
-
 func (c *call) serve() (answer, *failure) {
 	if f := c.authorize(); f != nil {
 		return answer{}, f
@@ -170,7 +167,7 @@ func (c *call) serve() (answer, *failure) {
 	if f != nil {
 		return answer{}, f
 	}
-	if v := c.r.URL.Query().Get("api-version"); !apiVersion.MatchString(v) {
+	if v := c.r.URL.Query().Get("api-version"); !azure.ValidHubAPIVersion(v) {
 		return answer{}, failed("DPS-40/path", codeInvalid, "The request names no valid api-version.", "api-version="+show(v), "api-version=2021-10-01, or any other date")
 	}
 	if f := c.permit(found.need); f != nil {
@@ -241,14 +238,14 @@ func (c *call) refuse(f *failure) {
 	e := c.event()
 	e.Properties = nil
 	c.dps.Journal.Refuse(e, &refusal)
-	c.w.Header().Set("x-ms-error-code", strconv.Itoa(f.code))
+	c.w.Header()["x-ms-error-code"] = []string{strconv.Itoa(f.code)}
 	c.send(body.Status(), azure.MarshalJSON(body))
 }
 
 func (c *call) send(status int, body []byte) {
 	header := c.w.Header()
 	if body != nil {
-		header.Set("Content-Type", "application/json; charset=utf-8")
+		header.Set("Content-Type", azure.JSONType)
 	}
 	if status != http.StatusNoContent {
 		header.Set("Content-Length", strconv.Itoa(len(body)))

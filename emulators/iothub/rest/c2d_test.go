@@ -178,6 +178,24 @@ func TestSettle(t *testing.T) {
 	}
 }
 
+// The answer to the beginning of an upload has its token as it goes behind the blob's address: devices without a
+// JSON parser cut it out.
+func TestUploadTokenIsPlain(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	q, err := http.NewRequestWithContext(t.Context(), "POST", r.url+"/devices/dev-01/files?api-version=2020-03-13", strings.NewReader(`{"blobName":"a"}`))
+	require.NoError(t, err)
+	q.Header.Set("Authorization", tokenV1)
+	a, err := http.DefaultClient.Do(q)
+	require.NoError(t, err)
+	defer a.Body.Close()
+	body, err := io.ReadAll(a.Body)
+	require.NoError(t, err)
+	require.Equal(t, 200, a.StatusCode, string(body))
+	require.Regexp(t, `"sasToken":"\?[a-zA-Z0-9=%&:.-]+"`, string(body))
+	rule.Proves(t, "HUB-65")
+}
+
 // A quoted lock is as good: some clients send the ETag as it came.
 func TestSettleByQuotedLock(t *testing.T) {
 	t.Parallel()

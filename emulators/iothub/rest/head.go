@@ -69,7 +69,7 @@ type call struct {
 func (h *Head) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{head: h, w: w, r: r, peer: h.peer(r)}
 	c.request, _ = h.hub.Tracking()
-	w.Header().Set(azure.HubRequestHeader, c.request)
+	w.Header()[azure.RequestHeader] = []string{c.request}
 	if container, name, ok := blobPath(r.URL.EscapedPath()); ok && isBlob(r.URL) {
 		b := &blobCall{call: c, container: container, name: name}
 		b.serve()
@@ -208,13 +208,13 @@ func (c *call) refuse(r *rule.Refusal) { c.journalRefusal(r, c.answerError(r)) }
 // answerError writes an error's answer and returns its status.
 func (c *call) answerError(r *rule.Refusal) (status int) {
 	id, at := c.head.hub.Tracking()
-	e := azure.HubError{Code: r.Code, Message: r.Detail, TrackingID: id, At: at}
+	status = azure.ErrorStatus(r.Code)
 	h := c.w.Header()
-	h.Set("Content-Type", azure.HubJSON)
-	h.Set(azure.HubErrorHeader, azure.HubErrorName(r.Code))
-	c.w.WriteHeader(e.Status())
-	_, _ = c.w.Write(e.Body())
-	return e.Status()
+	h.Set("Content-Type", azure.JSONType)
+	h[azure.ErrorHeader] = []string{azure.ErrorName(r.Code)}
+	c.w.WriteHeader(status)
+	_, _ = c.w.Write(azure.RegistryError(r.Code, r.Detail, azure.Trace{ID: id, At: at}))
+	return status
 }
 
 func (c *call) journalRefusal(r *rule.Refusal, status int) {
@@ -227,7 +227,7 @@ func (c *call) journalRefusal(r *rule.Refusal, status int) {
 func (c *call) done(status int, body []byte) {
 	c.status = status
 	if body != nil {
-		c.w.Header().Set("Content-Type", azure.HubJSON)
+		c.w.Header().Set("Content-Type", azure.JSONType)
 	}
 	c.w.WriteHeader(status)
 	if body != nil {

@@ -37,10 +37,7 @@ type metricsJSON struct {
 
 func (c *call) configurationOf(k iothub.Configuration) configurationJSON {
 	targeted, custom := c.Handler.hub.ConfigurationMetrics(c.hub.Host, k)
-	condition := ""
-	if k.TargetCondition != "" && k.TargetCondition != "*" {
-		condition = " where " + k.TargetCondition
-	}
+	query := k.TargetQuery()
 	if k.Queries == nil {
 		k.Queries = map[string]string{}
 	}
@@ -50,7 +47,7 @@ func (c *call) configurationOf(k iothub.Configuration) configurationJSON {
 	return configurationJSON{ID: k.ID, SchemaVersion: k.SchemaVersion, Labels: k.Labels, Content: k.Content, TargetCondition: k.TargetCondition,
 		Created: azure.ServiceTime(k.Created), Updated: azure.ServiceTime(k.Updated), Priority: k.Priority, ETag: k.ETag,
 		SystemMetrics: &metricsJSON{Results: map[string]int{"targetedCount": targeted, "appliedCount": targeted},
-			Queries: map[string]string{"targetedCount": "select deviceId from devices" + condition}},
+			Queries: map[string]string{"targetedCount": query, "appliedCount": query}},
 		Metrics: &metricsJSON{Results: custom, Queries: k.Queries}}
 }
 

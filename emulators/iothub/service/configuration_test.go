@@ -64,6 +64,25 @@ func TestConfiguration(t *testing.T) {
 	b.refused("SVC-28/unknown")
 }
 
+// The queries of the system metrics find what the figures count.
+func TestSystemMetrics(t *testing.T) {
+	t.Parallel()
+	b := newBackend(t)
+	b.do("PUT", "/devices/edge", `{"deviceId":"edge","capabilities":{"iotEdge":true}}`).ok(200)
+	b.create("plain")
+	for condition, want := range map[string]int{"": 0, "*": 2, " deviceId = 'plain'": 1, "capabilities.iotEdge = true OR deviceId = 'plain'": 2,
+		"FROM devices.modules WHERE moduleId = '$edgeHub'": 1, "from devices.modules": 2} {
+		id := fmt.Sprintf("k%x", condition)
+		metrics := b.do("PUT", "/configurations/"+id, `{"id":"`+id+`","targetCondition":"`+condition+`"}`).ok(201)["systemMetrics"].(map[string]any)
+		for name, query := range metrics["queries"].(map[string]any) {
+			require.EqualValues(t, want, metrics["results"].(map[string]any)[name], condition)
+			require.Len(t, b.ask(query.(string)).list(), want, query)
+		}
+		require.Len(t, metrics["queries"], 2)
+	}
+	rule.Proves(t, "SVC-28")
+}
+
 func TestModuleConfigurations(t *testing.T) {
 	t.Parallel()
 	b := newBackend(t)

@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -270,12 +269,10 @@ func nearestPath(segments []string) string {
 	return strings.Join(near, ", ")
 }
 
-// apiVersion is any date, also of a preview (the sheet's rule: clients send 2016-11-14 to 2024-03-31).
-var apiVersion = regexp.MustCompile(`^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])(-preview)?$`)
-
+// version takes any date, also of a preview: clients send 2016-11-14 to 2024-03-31.
 func (c *call) version() error {
 	v := c.r.URL.Query().Get("api-version")
-	if apiVersion.MatchString(v) {
+	if azure.ValidHubAPIVersion(v) {
 		return nil
 	}
 	return failed("SVC-38/api-version", azure.InvalidProtocolVersion, "the request names no valid api-version", "api-version="+show(v), "api-version=2021-04-12, or any other date")
@@ -325,7 +322,7 @@ func (c *call) send(status int, body []byte) {
 	header := c.w.Header()
 	header.Set("Vary", "Origin")
 	if body != nil && header.Get("Content-Type") == "" {
-		header.Set("Content-Type", "application/json; charset=utf-8")
+		header.Set("Content-Type", azure.JSONType)
 	}
 	if status != http.StatusNoContent {
 		header.Set("Content-Length", strconv.Itoa(len(body)))
@@ -350,7 +347,7 @@ func (c *call) refuse(err error) {
 	}
 	id, at := c.Handler.hub.Tracking()
 	trace := azure.Trace{ID: id, At: at}
-	c.w.Header().Set(azure.ErrorHeader, azure.ErrorName(f.code))
+	c.w.Header()[azure.ErrorHeader] = []string{azure.ErrorName(f.code)}
 	body := azure.RegistryError(f.code, f.message, trace)
 	if c.route != nil && c.route.methods {
 		body = azure.MethodError(f.code, f.message, f.info, trace)

@@ -148,7 +148,7 @@ func (r reply) list() []map[string]any {
 func (r reply) fails(status int, name string) string {
 	r.t.Helper()
 	require.Equal(r.t, status, r.status, "%s", r.body)
-	require.Equal(r.t, name, r.header.Get("iothub-errorcode"))
+	require.Equal(r.t, []string{name}, map[string][]string(r.spelled)["iothub-errorcode"], "spelled as the hub does")
 	var v struct{ Message, ExceptionMessage string }
 	require.NoError(r.t, json.Unmarshal(r.body, &v))
 	text, found := strings.CutPrefix(v.Message, "ErrorCode:"+name+";")

@@ -135,6 +135,9 @@ func TestAuthenticationTypes(t *testing.T) {
 	} {
 		b.do("PUT", "/devices/x", bad).fails(400, "ArgumentInvalid")
 	}
+	reason := strings.Repeat("ü", 128)
+	require.Equal(t, reason, b.do("PUT", "/devices/reason", `{"deviceId":"reason","statusReason":"`+reason+`"}`).ok(200)["statusReason"], "characters count, not bytes")
+	require.Contains(t, b.do("PUT", "/devices/x", `{"deviceId":"x","statusReason":"`+reason+`ü"}`).fails(400, "ArgumentInvalid"), "129 characters")
 	require.Equal(t, "disabled", b.do("PUT", "/devices/cased", `{"deviceId":"cased","status":"Disabled"}`).ok(200)["status"], "in any case, as azure-iot-sdk-java sends it")
 	b.do("PUT", "/devices/a%20b", `{"deviceId":"a b"}`).fails(400, "ArgumentInvalid")
 	b.refused("SVC-5/invalid")
@@ -213,7 +216,11 @@ func TestModules(t *testing.T) {
 	require.NotContains(t, m, "status")
 	require.Equal(t, `"`+m["etag"].(string)+`"`, r.header.Get("ETag"))
 	require.Equal(t, m, b.do("GET", "/devices/d/modules/m", "").ok(200))
-	require.Len(t, b.do("GET", "/devices/d/modules", "").list(), 1)
+	_, err := b.hub.SendC2D(contoso, "d", "m", iothub.C2D{Body: []byte("waits")})
+	require.NoError(t, err)
+	listed := b.do("GET", "/devices/d/modules", "").list()
+	require.Equal(t, []map[string]any{b.do("GET", "/devices/d/modules/m", "").ok(200)}, listed, "the list says what the module says")
+	require.EqualValues(t, 1, listed[0]["cloudToDeviceMessageCount"])
 	b.do("PUT", "/devices/d/modules/m", `{"deviceId":"d","moduleId":"m"}`).fails(409, "ModuleAlreadyExistsOnDevice")
 	b.refused("SVC-12/exists")
 	b.do("PUT", "/devices/d/modules/m", `{"deviceId":"d","moduleId":"other"}`).fails(400, "ArgumentInvalid")

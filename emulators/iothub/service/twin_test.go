@@ -186,6 +186,15 @@ func TestMethod(t *testing.T) {
 	}
 	rule.Proves(t, "SVC-13")
 
+	got := make(chan reply, 1)
+	go func() { got <- b.do("POST", "/twins/d/methods", `{"methodName":"m"}`) }()
+	rid, _, _ := strings.Cut(<-l.calls, " ")
+	require.Nil(t, l.session.MethodAnswer(rid, iothub.MethodResult{Status: 200, Payload: []byte("no JSON")}))
+	e := (<-got).methodError(502)
+	require.Equal(t, 502000, e.ErrorCode, "Node's SDK makes a bad response of the device of the status")
+	require.Equal(t, "GenericBadGateway", e.header)
+	b.refused("HUB-47/json")
+
 	for _, bad := range []string{`{}`, `{"methodName":"a/b"}`, `{"methodName":"m","responseTimeoutInSeconds":4}`, `{"methodName":"m","connectTimeoutInSeconds":301}`,
 		`{"methodName":"m","payload":"` + strings.Repeat("x", 128<<10) + `"}`} {
 		e := b.do("POST", "/twins/d/methods", bad).methodError(400)

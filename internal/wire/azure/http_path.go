@@ -176,7 +176,7 @@ func FormatDPSPath(p DPSPath) string {
 }
 
 // ValidHubAPIVersion reports whether text is a date version, optionally a preview: 2021-04-12,
-// 2025-08-01-preview.
+// 2025-08-01-preview. IoT Hub, DPS and the resource manager have the same form.
 func ValidHubAPIVersion(text string) bool {
 	text = strings.TrimSuffix(text, "-preview")
 	if len(text) != len("2021-04-12") {
@@ -188,5 +188,6 @@ func ValidHubAPIVersion(text string) bool {
 			return false
 		}
 	}
-	return true
+	month, day := text[5:7], text[8:]
+	return month >= "01" && month <= "12" && day >= "01" && day <= "31"
 }

@@ -118,15 +118,23 @@ func TestParseBlockList(t *testing.T) {
 
 func TestHubErrorForms(t *testing.T) {
 	t.Parallel()
-	e := HubError{Code: 404103, Message: "Timed out.", TrackingID: "ab", At: time.Date(2018, 11, 7, 9, 22, 57, 605413400, time.UTC), Info: map[string]string{"timeout": "00:01:00"}}
-	require.Equal(t, 404, e.Status())
-	require.Equal(t, `{"Message":"ErrorCode:DeviceNotOnline;Timed out.","ExceptionMessage":"Tracking ID:ab-G:0-TimeStamp:11/07/2018 09:22:57"}`, string(e.Body()))
+	trace := Trace{ID: "ab", At: time.Date(2018, 11, 7, 9, 22, 57, 605413400, time.UTC)}
+	require.Equal(t, `{"Message":"ErrorCode:DeviceNotOnline;Timed out & <gone>.","ExceptionMessage":"Tracking ID:ab-G:0-TimeStamp:11/07/2018 09:22:57"}`,
+		string(RegistryError(404103, "Timed out & <gone>.", trace)))
 	var outer struct{ Message, ExceptionMessage string }
-	require.NoError(t, json.Unmarshal(e.BodyJSON(), &outer))
+	require.NoError(t, json.Unmarshal(MethodError(404103, "Timed out.", map[string]string{"timeout": "00:01:00"}, trace), &outer))
 	require.Empty(t, outer.ExceptionMessage)
 	require.Equal(t, `{"errorCode":404103,"trackingId":"ab-G:0-TimeStamp:11/07/2018 09:22:57","message":"Timed out.","info":{"timeout":"00:01:00"},"timestampUtc":"2018-11-07T09:22:57.6054134Z"}`, outer.Message)
-	require.Equal(t, "ServerError", HubErrorName(999999))
-	require.Equal(t, "GenericNotFound", HubErrorName(404999))
+	require.Equal(t, "ServerError", ErrorName(999999))
+	require.Equal(t, "GenericNotFound", ErrorName(404999))
+}
+
+func TestValidHubAPIVersion(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{"2021-04-12": true, "2016-11-14": true, "2025-08-01-preview": true, "2021-12-31": true, "2021-01-01": true,
+		"": false, "2021": false, "2021-04-12-beta": false, "2021-13-12": false, "2021-00-12": false, "2021-04-00": false, "2021-04-32": false, "2021/04/12": false, "2021-4-12": false} {
+		require.Equal(t, want, ValidHubAPIVersion(text), text)
+	}
 }
 
 func FuzzHTTP(f *testing.F) {

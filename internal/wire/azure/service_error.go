@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Error codes of IoT Hub's service API. The first three digits are the HTTP status ("Troubleshoot IoT Hub
+// Error codes of IoT Hub's HTTPS APIs. The first three digits are the HTTP status ("Troubleshoot IoT Hub
 // error codes"; ErrorCode.cs of the C# SDK).
 const (
 	InvalidProtocolVersion = 400001
@@ -42,53 +42,44 @@ const (
 	MessageTooLarge        = 413001
 	TooManyConfigurations  = 413101
 	TooManyJobs            = 429004
+	BadGateway             = 502000
 	ServiceUnavailable     = 503001
 	GatewayTimeout         = 504101
 )
 
+// errorNames are the names that belong to error codes, as azure-iot-sdk-csharp lists them
+// (iothub/service/src/Common/Exceptions/ErrorCode.cs). The SDK wants the name in the header to fit the code
+// of the body.
 var errorNames = map[int]string{
-	InvalidProtocolVersion: "InvalidProtocolVersion",
-	ArgumentInvalid:        "ArgumentInvalid",
-	FormatError:            "IotHubFormatError",
-	BlobContainerInvalid:   "BlobContainerValidationError",
-	DeviceDefinedTwice:     "DeviceDefinedMultipleTimes",
-	BulkFailure:            "BulkRegistryOperationFailure",
-	InvalidTargetCondition: "InvalidConfigurationTargetCondition",
-	InvalidConfiguration:   "InvalidConfigurationContent",
-	ImmutableConfiguration: "CannotModifyImmutableConfigurationContent",
-	InvalidMetricsQuery:    "InvalidConfigurationCustomMetricsQuery",
-	UnauthorizedAccess:     "IotHubUnauthorizedAccess",
-	Unauthorized:           "IotHubUnauthorized",
-	QueueFull:              "DeviceMaximumQueueDepthExceeded",
-	MethodsInFlight:        "DeviceMaximumInflightMethodExceeded",
-	NotFound:               "GenericNotFound",
-	DeviceNotFound:         "DeviceNotFound",
-	JobNotFound:            "JobNotFound",
-	ModuleNotFound:         "ModuleNotFound",
-	FeatureNotSupported:    "FeatureNotSupported",
-	DeviceNotOnline:        "DeviceNotOnline",
-	ConnectionClosed:       "DeviceConnectionClosedRemotely",
-	ConfigurationNotFound:  "ConfigurationNotFound",
-	MethodNotAllowed:       "GenericMethodNotAllowed",
-	DeviceAlreadyExists:    "DeviceAlreadyExists",
-	JobAlreadyExists:       "JobAlreadyExists",
-	ModuleAlreadyExists:    "ModuleAlreadyExistsOnDevice",
-	ConfigurationExists:    "ConfigurationAlreadyExists",
-	PreconditionFailed:     "PreconditionFailed",
-	MessageLockLost:        "DeviceMessageLockLost",
-	JobPrecondition:        "JobRunPreconditionFailed",
-	RequestTooLarge:        "GenericRequestEntityTooLarge",
-	MessageTooLarge:        "MessageTooLarge",
-	TooManyConfigurations:  "ConfigurationCountLimitExceeded",
-	TooManyJobs:            "ThrottlingMaxActiveJobCountExceeded",
-	ServiceUnavailable:     "ServiceUnavailable",
-	GatewayTimeout:         "GatewayTimeout",
+	400000: "GenericBadRequest", 400001: "InvalidProtocolVersion", 400003: "InvalidOperation", 400004: "ArgumentInvalid",
+	400005: "ArgumentNull", 400006: "IotHubFormatError", 400008: "BlobContainerValidationError", 400011: "DeviceDefinedMultipleTimes",
+	400012: "DeserializationError", 400013: "BulkRegistryOperationFailure", 400014: "DefaultStorageEndpointNotConfigured",
+	400015: "InvalidFileUploadCorrelationId", 400016: "ExpiredFileUploadCorrelationId", 400019: "InvalidFileUploadCompletionStatus",
+	400301: "CannotRegisterModuleToModule", 400401: "InvalidConfigurationTargetCondition", 400402: "InvalidConfigurationContent",
+	400403: "CannotModifyImmutableConfigurationContent", 400404: "InvalidConfigurationCustomMetricsQuery",
+	401000: "GenericUnauthorized", 401001: "IotHubNotFound", 401002: "IotHubUnauthorizedAccess", 401003: "IotHubUnauthorized",
+	403000: "GenericForbidden", 403001: "IotHubSuspended", 403002: "IotHubQuotaExceeded", 403003: "JobQuotaExceeded",
+	403004: "DeviceMaximumQueueDepthExceeded", 403005: "IotHubMaxCbsTokenExceeded", 403006: "DeviceMaximumActiveFileUploadLimitExceeded",
+	403007: "DeviceMaximumQueueSizeExceeded", 403010: "OperationNotAvailableInCurrentTier", 403012: "DeviceDisabled",
+	403800: "DeviceMaximumInflightMethodExceeded",
+	404000: "GenericNotFound", 404001: "DeviceNotFound", 404002: "JobNotFound", 404010: "ModuleNotFound", 404013: "FeatureNotSupported",
+	404103: "DeviceNotOnline", 404104: "DeviceConnectionClosedRemotely", 404301: "ConfigurationNotFound", 405000: "GenericMethodNotAllowed",
+	409001: "DeviceAlreadyExists", 409002: "LinkCreationConflict", 409104: "JobAlreadyExists", 409301: "ModuleAlreadyExistsOnDevice",
+	409401: "ConfigurationAlreadyExists", 412001: "PreconditionFailed", 412002: "DeviceMessageLockLost", 412003: "JobRunPreconditionFailed",
+	413000: "GenericRequestEntityTooLarge", 413001: "MessageTooLarge", 413002: "TooManyDevices", 413003: "TooManyModulesOnDevice",
+	413101: "ConfigurationCountLimitExceeded", 415000: "GenericUnsupportedMediaType",
+	429000: "GenericTooManyRequests", 429001: "ThrottlingException", 429002: "ThrottleBacklogLimitExceeded",
+	429004: "ThrottlingMaxActiveJobCountExceeded", 500001: "ServerError", 502000: "GenericBadGateway",
+	503001: "ServiceUnavailable", 503003: "PartitionNotFound", 504101: "GatewayTimeout",
 }
 
-// ErrorName returns the name of an error code, as the header iothub-errorcode carries it.
+// ErrorName returns the name of an error code, as the header iothub-errorcode carries it: GenericXxx where the
+// code has none of its own.
 func ErrorName(code int) string {
-	if name, ok := errorNames[code]; ok {
-		return name
+	for _, c := range []int{code, code / 1000 * 1000} {
+		if name, ok := errorNames[c]; ok {
+			return name
+		}
 	}
 	return "ServerError"
 }
@@ -96,8 +87,13 @@ func ErrorName(code int) string {
 // ErrorStatus returns the HTTP status of an error code.
 func ErrorStatus(code int) int { return code / 1000 }
 
-// ErrorHeader names the header that carries an error's name.
-const ErrorHeader = "iothub-errorcode"
+// The header fields and the content type of the hub's answers. A field is written as spelled here: some
+// clients look fields up in the spelling of the hub.
+const (
+	ErrorHeader   = "iothub-errorcode"
+	RequestHeader = "x-ms-request-id"
+	JSONType      = "application/json; charset=utf-8"
+)
 
 // Trace is what the hub writes into errors so that its operators find them again.
 type Trace struct {
@@ -116,7 +112,7 @@ type errorBody struct {
 	ExceptionMessage string `json:"ExceptionMessage"`
 }
 
-// RegistryError is the body of errors of everything but methods: ErrorCode:{name};{text}.
+// RegistryError is the body of errors of everything but methods, and of the device API: ErrorCode:{name};{text}.
 func RegistryError(code int, message string, t Trace) []byte {
 	return MarshalJSON(errorBody{
 		Message:          "ErrorCode:" + ErrorName(code) + ";" + message,
