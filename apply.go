@@ -208,6 +208,11 @@ func (p platforms) applyEnrollment(instance string, e world.Enrollment) error {
 		return err
 	}
 	enrollment := dps.Enrollment{RegistrationID: e.RegistrationID, DeviceID: e.DeviceID, Terms: terms}
+	if e.DeviceInformation != nil {
+		if enrollment.DeviceInformation, err = json.Marshal(e.DeviceInformation); err != nil {
+			return err
+		}
+	}
 	if x := e.Attestation.X509; x != nil {
 		enrollment.Attestation.X509 = &dps.X509{Primary: pemOf(x.Primary), Secondary: pemOf(x.Secondary)}
 	}

@@ -150,6 +150,11 @@ func (c *generation) exportDPS(i dps.Instance, known map[string]string) (world.D
 			return out, err
 		}
 		enrollment := world.Enrollment{RegistrationID: e.RegistrationID, DeviceID: e.DeviceID, Provisioning: terms}
+		if e.DeviceInformation != nil {
+			if err := json.Unmarshal(e.DeviceInformation, &enrollment.DeviceInformation); err != nil {
+				return out, err
+			}
+		}
 		enrollment.Attestation.SymmetricKey = exportKeys(e.Attestation.SymmetricKey)
 		if t := e.Attestation.TPM; t != nil {
 			enrollment.Attestation.TPM = &world.TPM{EndorsementKey: t.EndorsementKey, StorageRootKey: t.StorageRootKey}

@@ -26,7 +26,7 @@ azure:
     - name: fakecloud-dps
       linkedHubs: [fakecloud-hub, second]
       pollLimit: true
-      enrollments: [{registrationId: one, deviceId: other, attestation: {symmetricKey: {}}, provisioningStatus: disabled, reprovisionPolicy: {migrateDeviceData: false}}]
+      enrollments: [{registrationId: one, deviceId: other, attestation: {symmetricKey: {}}, optionalDeviceInformation: {site: {rack: 7}}, provisioningStatus: disabled, reprovisionPolicy: {migrateDeviceData: false}}]
 iotda:
   instances:
     - name: plant

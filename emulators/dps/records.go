@@ -146,7 +146,7 @@ func (s *Service) PutEnrollmentIf(instance string, e Enrollment, match string) (
 	if old, replaces := s.Enrollment(instance, e.RegistrationID); replaces {
 		e.Attestation.keepKeys(old.Attestation)
 	}
-	err := errors.Join(validRegistrationID("registrationId", e.RegistrationID), e.Attestation.normalise(false), e.Terms.validate())
+	err := errors.Join(validRegistrationID("registrationId", e.RegistrationID), e.Attestation.normalise(false), e.Terms.validate(), validInformation(e.DeviceInformation))
 	if err == nil && e.DeviceID != "" && !hubDeviceID.MatchString(e.DeviceID) {
 		err = wrong("deviceId", "%q is no device id: 1 to 128 of letters, digits and - : . + %% _ # * ? ! ( ) , = @ $ '", clip(e.DeviceID))
 	}

@@ -119,6 +119,8 @@ type Enrollment struct {
 	RegistrationID string      `json:"registrationId"`
 	DeviceID       string      `json:"deviceId,omitempty"` // default: the registration id
 	Attestation    Attestation `json:"attestation"`
+	// DeviceInformation is a JSON object that a back end keeps with the record, or nil.
+	DeviceInformation json.RawMessage `json:"optionalDeviceInformation,omitempty"`
 	Terms
 }
 
@@ -215,6 +217,7 @@ func (r Registration) clone() Registration {
 
 func (e Enrollment) clone() Enrollment {
 	e.Attestation, e.Terms = e.Attestation.clone(), e.Terms.clone()
+	e.DeviceInformation = slices.Clone(e.DeviceInformation)
 	return e
 }
 

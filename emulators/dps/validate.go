@@ -23,6 +23,7 @@ const (
 	maxEnrollments = 1_000_000
 	maxCertificate = 64 << 10 // bytes of PEM text
 	maxTwin        = 64 << 10 // bytes of an initial twin
+	maxInformation = 64 << 10 // bytes of what a back end keeps with an enrollment
 )
 
 // FieldError says which field of a record is wrong and what would be right. Field is a path in the
@@ -124,6 +125,21 @@ func validTwin(twin json.RawMessage) error {
 	d.DisallowUnknownFields()
 	if err := d.Decode(&shape); err != nil {
 		return wrong("initialTwin", `not of the form {"tags":{…},"properties":{"desired":{…}}}: %v`, err)
+	}
+	return nil
+}
+
+func validInformation(text json.RawMessage) error {
+	const field = "optionalDeviceInformation"
+	if len(text) == 0 {
+		return nil
+	}
+	if len(text) > maxInformation {
+		return wrong(field, "%d bytes; the limit is %d", len(text), maxInformation)
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(text, &object); err != nil || object == nil {
+		return wrong(field, "no JSON object")
 	}
 	return nil
 }

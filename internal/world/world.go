@@ -84,6 +84,8 @@ type Enrollment struct {
 	RegistrationID string      `yaml:"registrationId" world:"id fold check=registrationId" doc:"registration id; with X.509 the certificate's common name must equal it"`
 	DeviceID       string      `yaml:"deviceId" world:"check=deviceId" doc:"device id in the hub; default is the registration id"`
 	Attestation    Attestation `yaml:"attestation" world:"whole" doc:"how the device proves who it is: exactly one of x509, symmetricKey and tpm"`
+	// DeviceInformation has values as a Twin.
+	DeviceInformation map[string]any `yaml:"optionalDeviceInformation" world:"whole" doc:"what a back end keeps with the enrollment, a JSON object"`
 	Provisioning
 }
 

@@ -22,6 +22,7 @@ type record struct {
 	Capabilities   *struct {
 		IoTEdge bool `json:"iotEdge"`
 	} `json:"capabilities,omitempty"`
+	DeviceInformation json.RawMessage `json:"optionalDeviceInformation,omitempty"` // of individual enrollments
 	IoTHubHostName    string          `json:"iotHubHostName,omitempty"`
 	InitialTwin       json.RawMessage `json:"initialTwin,omitempty"`
 	ETag              string          `json:"etag,omitempty"`
@@ -77,16 +78,13 @@ type certificateInfo struct {
 
 // terms reads what a record says about the devices that it admits.
 func (r record) terms() (dps.Terms, error) {
-	t := dps.Terms{AllocationPolicy: dps.AllocationPolicy(r.AllocationPolicy), IoTHubs: r.IoTHubs, InitialTwin: r.InitialTwin, CustomAllocation: r.CustomAllocation}
+	t := dps.Terms{AllocationPolicy: dps.AllocationPolicy(r.AllocationPolicy), IoTHubs: r.IoTHubs, InitialTwin: given(r.InitialTwin), CustomAllocation: r.CustomAllocation}
 	switch r.Status {
 	case "", "enabled":
 	case "disabled":
 		t.Disabled = true
 	default:
 		return t, fmt.Errorf("provisioningStatus: %q is not enabled or disabled", show(r.Status))
-	}
-	if string(t.InitialTwin) == "null" {
-		t.InitialTwin = nil
 	}
 	if len(t.IoTHubs) == 0 && r.IoTHubHostName != "" {
 		t.IoTHubs = []string{r.IoTHubHostName}
@@ -98,6 +96,14 @@ func (r record) terms() (dps.Terms, error) {
 		t.ReprovisionPolicy = &dps.ReprovisionPolicy{UpdateHubAssignment: p.Update == nil || *p.Update, MigrateDeviceData: p.Migrate == nil || *p.Migrate}
 	}
 	return t, nil
+}
+
+// given is nil for a null.
+func given(value json.RawMessage) json.RawMessage {
+	if string(value) == "null" {
+		return nil
+	}
+	return value
 }
 
 // attested reads an attestation. A certificate that comes with its info only, as GET shows it, is the one

@@ -40,7 +40,7 @@ var enrollments = &kind{
 		if err != nil {
 			return r, err
 		}
-		e, err := s.PutEnrollmentIf(instance, dps.Enrollment{RegistrationID: id, DeviceID: r.DeviceID, Attestation: attestation, Terms: terms}, match)
+		e, err := s.PutEnrollmentIf(instance, dps.Enrollment{RegistrationID: id, DeviceID: r.DeviceID, Attestation: attestation, DeviceInformation: given(r.DeviceInformation), Terms: terms}, match)
 		return withKeys(ofEnrollment(e), e.Attestation), err
 	},
 	remove: (*dps.Service).DeleteEnrollmentIf,
@@ -84,7 +84,7 @@ var groups = &kind{
 
 func ofEnrollment(e dps.Enrollment) record {
 	r := shown(e.Terms, e.Attestation, false)
-	r.RegistrationID, r.DeviceID = e.RegistrationID, e.DeviceID
+	r.RegistrationID, r.DeviceID, r.DeviceInformation = e.RegistrationID, e.DeviceID, e.DeviceInformation
 	return r
 }
 

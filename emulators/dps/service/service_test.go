@@ -177,6 +177,31 @@ func TestRecords(t *testing.T) {
 	}
 }
 
+// What a back end keeps with an enrollment comes back as it is, also from the list and when the record is sent back.
+func TestDeviceInformation(t *testing.T) {
+	t.Parallel()
+	b := newBackend(t)
+	want := map[string]any{"site": "<a&b>", "rack": map[string]any{"n": 1.0}}
+	const body = `{"attestation":{"type":"symmetricKey"},"optionalDeviceInformation":`
+	require.Equal(t, want, b.ok("PUT", "/enrollments/d", body+`{"site":"<a&b>", "rack":{"n":1}}}`)["optionalDeviceInformation"])
+	got := b.ok("GET", "/enrollments/d", "")
+	require.Equal(t, want, got["optionalDeviceInformation"])
+	back, err := json.Marshal(got)
+	require.NoError(t, err)
+	require.Equal(t, want, b.ok("PUT", "/enrollments/d", string(back), "If-Match", "*")["optionalDeviceInformation"])
+	_, listed := b.do("POST", "/enrollments/query", `{"query":"SELECT * FROM enrollments"}`)
+	var all []map[string]any
+	require.NoError(t, json.Unmarshal([]byte(listed), &all))
+	require.Equal(t, want, all[0]["optionalDeviceInformation"])
+	require.NotContains(t, b.ok("PUT", "/enrollments/d", body+`null}`, "If-Match", "*"), "optionalDeviceInformation")
+	most := `{"a":"` + strings.Repeat("x", 64<<10-8) + `"}`
+	b.ok("PUT", "/enrollments/d", body+most+`}`, "If-Match", "*")
+	for _, bad := range []string{"[]", "5", `"x"`, strings.Replace(most, "x", "xx", 1)} {
+		b.fails(400000, "DPS-40/invalid", "PUT", "/enrollments/e", body+bad+`}`)
+	}
+	rule.Proves(t, "DPS-40")
+}
+
 func TestCertificates(t *testing.T) {
 	t.Parallel()
 	b := newBackend(t)

@@ -58,14 +58,6 @@ func (w Webhook) Ask(ctx context.Context, r dps.AllocationRequest) (dps.Allocati
 	return out, nil
 }
 
-// given is nil for a null.
-func given(value json.RawMessage) json.RawMessage {
-	if string(value) == "null" {
-		return nil
-	}
-	return value
-}
-
 func requestOf(r dps.AllocationRequest) allocationRequest {
 	out := allocationRequest{LinkedHubs: r.LinkedHubs, Device: runtimeContext{RegistrationID: r.RegistrationID,
 		CurrentHub: r.CurrentHub, CurrentDeviceID: r.CurrentDeviceID, Payload: r.Payload}}
