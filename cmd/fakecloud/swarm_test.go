@@ -33,15 +33,15 @@ func TestSwarm(t *testing.T) {
 	t.Parallel()
 	cloud, admin := running(t, mindWorld)
 	for name, tc := range map[string]struct {
-		args     []string
-		platform string
+		args             []string
+		platform, device string
 	}{
-		"azure":          {[]string{"azure"}, "iothub"},
-		"azure x509":     {[]string{"azure", "--x509", "--prefix", "cert-"}, "iothub"},
-		"mindsphere":     {[]string{"mindsphere"}, "mindsphere"},
-		"mindsphere eu2": {[]string{"mindsphere", "--region", "eu2", "--prefix", "eu2-"}, "mindsphere"},
-		"iotda":          {[]string{"iotda"}, "iotda"},
-		"edge":           {[]string{"edge", "--prefix", "leaf-"}, "edge"},
+		"azure":          {[]string{"azure"}, "iothub", "swarm-12"},
+		"azure x509":     {[]string{"azure", "--x509", "--prefix", "cert-"}, "iothub", "cert-12"},
+		"mindsphere":     {[]string{"mindsphere"}, "mindsphere", "demo_swarm-12"},
+		"mindsphere eu2": {[]string{"mindsphere", "--region", "eu2", "--prefix", "eu2-"}, "iothub", "demo2_eu2-12"},
+		"iotda":          {[]string{"iotda"}, "iotda", "demo_swarm-12"},
+		"edge":           {[]string{"edge", "--prefix", "leaf-"}, "edge", "leaf-12"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -53,7 +53,7 @@ func TestSwarm(t *testing.T) {
 			require.Zero(t, s.Failed)
 			require.Positive(t, s.Messages.P50)
 			require.GreaterOrEqual(t, s.Messages.Max, s.Messages.P99)
-			_, err := cloud.Await(t.Context(), fakecloud.Filter{Platform: tc.platform, Kind: "publish", Device: "*12"}, 3)
+			_, err := cloud.Await(t.Context(), fakecloud.Filter{Platform: tc.platform, Kind: "publish", Device: tc.device}, 3)
 			require.NoError(t, err)
 		})
 	}
