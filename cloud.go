@@ -88,8 +88,8 @@ func Rules() *rule.Table {
 	)
 }
 
-// New runs an instance until Close. It has bound its ports and accepts when New returns. ctx bounds the
-// start only.
+// New runs an instance until Close. It has bound its ports and accepts when New returns. ctx is for the start
+// only: nothing starts once it has ended.
 func New(ctx context.Context, options ...Option) (*Cloud, error) {
 	var c Config
 	for _, o := range options {
@@ -100,6 +100,9 @@ func New(ctx context.Context, options ...Option) (*Cloud, error) {
 
 // Open is New with a Config.
 func Open(ctx context.Context, config Config) (*Cloud, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}

@@ -1,5 +1,5 @@
-// Package fakecloud runs local mock IoT clouds for tests: the device side of Azure DPS and IoT Hub over
-// MQTT with mutual TLS, with the vendors' rules and a journal that says why a client was refused.
+// Package fakecloud runs local mock IoT clouds for tests: Azure DPS, IoT Hub and IoT Edge, MindSphere MindConnect
+// MQTT, and Huawei Cloud IoTDA, with the vendors' rules and a journal that says why a client was refused.
 //
 // In a test one line is enough:
 //

@@ -44,13 +44,16 @@ func (c *Cloud) TLSConfig(devices ...DeviceCertificate) *tls.Config {
 // Env returns the environment of this process with what a child process needs to find and trust the
 // instance: FAKECLOUD_CA_FILE, SSL_CERT_FILE and NODE_EXTRA_CA_CERTS name a file with the root, which lies
 // in dir; FAKECLOUD_MQTTS and, where they are open, FAKECLOUD_HTTPS, FAKECLOUD_MQTT and FAKECLOUD_PROXY are
-// addresses. Where the proxy port is open, HTTPS_PROXY is set to it: clients that honour it reach the
+// addresses. Where the proxy port is open, HTTPS_PROXY and https_proxy are set to it: clients that honour them reach the
 // instance by the vendors' names. An instance in memory cannot be found by other processes: that is an error.
 func (c *Cloud) Env(dir string) ([]string, error) {
 	if c.config.memory != nil {
 		return nil, errors.New("fakecloud: an instance in memory cannot be found by another process")
 	}
-	root := filepath.Join(dir, "fakecloud-root.pem")
+	root, err := filepath.Abs(filepath.Join(dir, "fakecloud-root.pem")) // the child may run elsewhere
+	if err != nil {
+		return nil, err
+	}
 	if err := os.WriteFile(root, c.RootsPEM(), 0o600); err != nil {
 		return nil, err
 	}
@@ -72,7 +75,9 @@ func (c *Cloud) Env(dir string) ([]string, error) {
 		address("FAKECLOUD_HTTPS", ports.HTTPS[0])
 	}
 	if ports.Proxy > 0 {
-		set("HTTPS_PROXY", "http://"+net.JoinHostPort(c.dialHost(), strconv.Itoa(ports.Proxy)))
+		proxy := "http://" + net.JoinHostPort(c.dialHost(), strconv.Itoa(ports.Proxy))
+		set("HTTPS_PROXY", proxy)
+		set("https_proxy", proxy) // a proxy of this machine's own may stand there, and curl and Python prefer it
 	}
 	return env, nil
 }

@@ -82,8 +82,14 @@ func (c *generation) abandon() {
 // them, and those that the world names come back as it has them. The messages that they have sent to a hub, what
 // MindSphere's agents have stored, and their events in the journal go as well. It returns how many identities went.
 func (c *Cloud) ResetDevices(glob string) (int, error) {
+	if err := journal.CheckGlob(glob); err != nil {
+		return 0, fmt.Errorf("devices %q: %w", glob, err)
+	}
 	c.worldMu.Lock()
 	defer c.worldMu.Unlock()
+	if c.shut {
+		return 0, errClosed
+	}
 	match := func(id string) bool { return journal.Glob(glob, id) }
 	count := 0
 	for _, p := range c.gen().parts {

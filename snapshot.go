@@ -180,6 +180,9 @@ func (c *snapshotContent) add(l snapshotLine, number int) error {
 		if err := l.Fault.Validate(); err != nil {
 			return err
 		}
+		if len(c.faults) == fault.Most {
+			return fmt.Errorf("at most %d faults", fault.Most)
+		}
 		c.faults = append(c.faults, *l.Fault)
 	case l.Table != "":
 		if c.image.Tables[l.Table] == nil {

@@ -88,6 +88,8 @@ func TestResetOfAGlobLeavesOthersAlone(t *testing.T) {
 	stays := signIn(t, cloud, dev01())
 	_, err := cloud.PatchDesired(contosoHost, "dev-0", json.RawMessage(`{"a":1}`))
 	require.NoError(t, err)
+	_, err = cloud.ResetDevices("job42-[")
+	require.ErrorContains(t, err, `devices "job42-[": it is a glob`)
 	count, err := cloud.ResetDevices("job42-*")
 	require.NoError(t, err)
 	require.Equal(t, 1, count)
@@ -319,7 +321,9 @@ func TestMalformedSnapshotsSayWhatIsWrong(t *testing.T) {
 		"unknown table":   {repack(t, file, replace(`{"table":"iothub.hubs"`, `{"table":"iothub.hups"`)), "table iothub.hups: nothing in this version knows it"},
 		"unreadable row":  {repack(t, file, replace(`{"table":"iothub.hubs"`, `{"table":"iothub.devices","key":"x","value":"e30x"}`+"\n"+`{"table":"iothub.hubs"`)), `it counts`},
 		"malformed fault": {repack(t, file, replace(`{"table":`, `{"fault":{"match":{"step":"lunch"},"action":{}}}`+"\n"+`{"table":`)), "line 2: invalid fault: match.step"},
-		"malformed ca":    {repack(t, file, replace(`{"end":true,"lines":`, `{"ca":"x","certificate":"y"}`+"\n"+`{"end":true,"lines":1`)), "it counts"},
+		"many faults": {repack(t, file, replace(`{"table":`, strings.Repeat(`{"fault":{"match":{"step":"connect"},"action":{"close":true}}}`+"\n", 1001)+`{"table":`)),
+			"line 1002: at most 1000 faults"},
+		"malformed ca": {repack(t, file, replace(`{"end":true,"lines":`, `{"ca":"x","certificate":"y"}`+"\n"+`{"end":true,"lines":1`)), "it counts"},
 	} {
 		err := cloud.Restore(tt.file)
 		require.ErrorContains(t, err, tt.want, name)

@@ -32,6 +32,9 @@ with a key: fakecloud has only seen its signature. serve --adopt does the same a
 				Address string `json:"address,omitempty"`
 			}
 			if len(args) == 1 {
+				if args[0] == "" {
+					return usagef("DEVICE or ADDRESS is empty; without it the last refused client is meant")
+				}
 				q := explain.Guess(args[0])
 				if whose.Address = q.Address; q.Address == "" {
 					whose.Device = args[0]

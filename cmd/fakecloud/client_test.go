@@ -79,6 +79,16 @@ func TestClientCommands(t *testing.T) {
 		{args: []string{"devices", "demo-sas"}, stdout: `"connected": false`},
 		{args: []string{"devices", "Demo-sas"}, code: 1, stderr: `no device "Demo-sas"; is it demo-sas`},
 		{args: []string{"devices", "disconnect"}, code: 2, stderr: "accepts 1 arg"},
+		{args: []string{"devices", "expire", "*"}, code: 1, stderr: "nothing was expired: none of these"},
+		// An unset variable in a script must not mean everything.
+		{args: []string{"devices", ""}, code: 2, stderr: "ID is empty"},
+		{args: []string{"devices", "delete", ""}, code: 2, stderr: "ID is empty"},
+		{args: []string{"devices", "expire", ""}, code: 2, stderr: "ID is empty"},
+		{args: []string{"devices", "disconnect", ""}, code: 2, stderr: "ID is empty"},
+		{args: []string{"fault", "clear", ""}, code: 2, stderr: "query.id"},
+		{args: []string{"adopt", ""}, code: 2, stderr: "DEVICE or ADDRESS is empty"},
+		{args: []string{"reset", ""}, code: 2, stderr: "DEVICE is empty"},
+		{args: []string{"devices", "delete", "demo["}, code: 2, stderr: "device: it is a glob"},
 	} {
 		code, stdout, stderr := cli(t, at, tt.args...)
 		require.Equal(t, tt.code, code, "%v: %s", tt.args, stderr)

@@ -36,6 +36,9 @@ func (a *app) devicesCommand() *cobra.Command {
 			if len(args) == 0 {
 				return a.listDevices(cmd.Context(), f)
 			}
+			if args[0] == "" {
+				return usagef("ID is empty; without it all devices are listed")
+			}
 			return a.showDevice(cmd.Context(), f, args[0])
 		},
 	}
@@ -50,6 +53,9 @@ func (a *app) devicesCommand() *cobra.Command {
 			Example: "  fakecloud devices " + use + " dev-01\n  fakecloud devices " + use + " 'job42-*' --platform iothub",
 			Args:    positional(cobra.ExactArgs(1)),
 			RunE: func(cmd *cobra.Command, args []string) error {
+				if args[0] == "" { // of a script's variable that is not set
+					return usagef("ID is empty; '*' is all devices")
+				}
 				return a.actOnDevices(cmd.Context(), f, args[0], method, suffix, done)
 			},
 		}
@@ -147,17 +153,23 @@ func (a *app) actOnDevices(ctx context.Context, f *deviceFlags, id, method, suff
 	if err != nil {
 		return err
 	}
+	acted, left := 0, 0
 	for _, d := range list {
 		err := a.adminJSON(ctx, method, devicePath(d)+suffix, nil, nil)
 		if gone := (*adminError)(nil); errors.As(err, &gone) && gone.Status == http.StatusNotFound {
 			continue // it went with another one: a module with its device
 		} else if gone != nil && gone.Status == http.StatusConflict && len(list) > 1 {
+			left++
 			continue // among several, those that have nothing to expire are left alone
 		}
 		if err != nil {
 			return fmt.Errorf("%s %s %s: %w", d.Platform, d.Endpoint, d.ID, err)
 		}
+		acted++
 		fmt.Fprintf(a.out, "%s %s %s %s\n", done, d.Platform, d.Endpoint, explain.Clean(d.ID))
+	}
+	if acted == 0 && left > 0 {
+		return fmt.Errorf("nothing was %s: none of these %d devices has a connection that a token ends", done, left)
 	}
 	return nil
 }

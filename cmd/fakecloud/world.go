@@ -60,28 +60,30 @@ func (a *app) worldCheck() *cobra.Command {
 
 // contents counts what a world holds.
 func contents(w *world.World) string {
-	var devices, modules, enrollments, groups int
+	counts := map[string]int{"DPS instance": len(w.Azure.DPS), "hub": len(w.Azure.Hubs), "MindSphere tenant": len(w.MindSphere.Tenants),
+		"IoTDA instance": len(w.IoTDA.Instances), "Edge gateway": len(w.Edge.Gateways), "CA": len(w.PKI.CAs), "fault": len(w.Faults)}
+	for _, d := range w.Azure.DPS {
+		counts["enrollment"] += len(d.Enrollments)
+		counts["group"] += len(d.Groups)
+	}
 	for _, h := range w.Azure.Hubs {
-		devices += len(h.Devices)
+		counts["device"] += len(h.Devices)
 		for _, d := range h.Devices {
-			modules += len(d.Modules)
+			counts["module"] += len(d.Modules)
 		}
 	}
-	for _, d := range w.Azure.DPS {
-		enrollments += len(d.Enrollments)
-		groups += len(d.Groups)
+	for _, i := range w.IoTDA.Instances {
+		counts["product"] += len(i.Products)
+		counts["IoTDA device"] += len(i.Devices)
 	}
 	var parts []string
-	for _, p := range []struct {
-		n    int
-		noun string
-	}{{len(w.Azure.DPS), "DPS instance"}, {enrollments, "enrollment"}, {groups, "group"}, {len(w.Azure.Hubs), "hub"},
-		{devices, "device"}, {modules, "module"}, {len(w.PKI.CAs), "CA"}} {
-		switch {
-		case p.n == 1:
-			parts = append(parts, "1 "+p.noun)
-		case p.n > 1:
-			parts = append(parts, fmt.Sprintf("%d %ss", p.n, p.noun))
+	for _, noun := range []string{"DPS instance", "enrollment", "group", "hub", "device", "module", "MindSphere tenant",
+		"IoTDA instance", "product", "IoTDA device", "Edge gateway", "CA", "fault"} {
+		switch n := counts[noun]; {
+		case n == 1:
+			parts = append(parts, "1 "+noun)
+		case n > 1:
+			parts = append(parts, fmt.Sprintf("%d %ss", n, noun))
 		}
 	}
 	if len(parts) == 0 {

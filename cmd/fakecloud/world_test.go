@@ -26,7 +26,7 @@ func TestWorldPrints(t *testing.T) {
 	require.NoError(t, os.WriteFile(name, []byte(out), 0o600))
 	out, stderr, code := command(t, "", "world", "check", name)
 	require.Zero(t, code, stderr)
-	require.Regexp(t, `^ok: \d DPS instances, 1 enrollment, \d groups, \d hubs, 5 devices, 1 module, 1 CA\n$`, out)
+	require.Regexp(t, `^ok: \d DPS instances, 1 enrollment, \d groups, \d hubs, 5 devices, 1 module, \d MindSphere tenants, \d IoTDA instances, \d products, \d IoTDA devices, 1 Edge gateway, 1 CA, 1 fault\n$`, out)
 }
 
 func TestWorldCheckNamesFileLineAndKey(t *testing.T) {
@@ -53,6 +53,9 @@ func TestWorldShowAndPatch(t *testing.T) {
 	out, _, code = command(t, "azure: {hubs: [{name: second-hub}]}", "--admin", s.url, "world", "patch", "-")
 	require.Zero(t, code)
 	require.Equal(t, "patched: 1 hub\n", out)
+	out, _, code = command(t, "mindsphere: {tenants: [{name: plant7}]}\niotda: {instances: [{name: fakecloud, products: [{productId: p1, name: p1}]}]}", "--admin", s.url, "world", "patch", "-")
+	require.Zero(t, code)
+	require.Equal(t, "patched: 1 MindSphere tenant, 1 IoTDA instance, 1 product\n", out)
 	out, _, code = s.command("world", "show")
 	require.Zero(t, code)
 	require.Equal(t, string(world.Format(s.world)), out)

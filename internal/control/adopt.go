@@ -10,8 +10,8 @@ import (
 
 type adoptInput struct {
 	Body *struct {
-		Device  string `json:"device,omitempty" maxLength:"256" doc:"whose last refusal is meant; globs are allowed"`
-		Address string `json:"address,omitempty" maxLength:"64" doc:"address of the client, with or without port"`
+		Device  string `json:"device,omitempty" minLength:"1" maxLength:"256" doc:"whose last refusal is meant; globs are allowed"`
+		Address string `json:"address,omitempty" minLength:"1" maxLength:"64" doc:"address of the client, with or without port"`
 	} `required:"false"`
 }
 
@@ -24,6 +24,9 @@ func (a *api) adopt() {
 		var device, address string
 		if in.Body != nil {
 			device, address = in.Body.Device, in.Body.Address
+		}
+		if err := checkGlob("device", device); err != nil {
+			return nil, err
 		}
 		adopted, err := a.plane.Adopt(ctx, device, address)
 		switch {

@@ -82,8 +82,11 @@ func (o *route) readParams(ctx huma.Context, in reflect.Value, found *huma.Valid
 	for _, p := range o.params {
 		text, at := p.text(ctx), place(p.in, p.name)
 		if text == "" {
-			if p.in == "path" {
+			switch {
+			case p.in == "path":
 				found.Add(at, "", "required path parameter is missing")
+			case p.in == "query" && p.schema.MinLength != nil && p.given(ctx):
+				found.Add(at, "", "it is empty; leave it out or name one")
 			}
 			continue
 		}
@@ -110,6 +113,12 @@ func (p *param) text(ctx huma.Context) string {
 		return p.fallback
 	}
 	return text
+}
+
+// given reports whether a query names the parameter at all.
+func (p *param) given(ctx huma.Context) bool {
+	u := ctx.URL()
+	return u.Query().Has(p.name)
 }
 
 // parse sets field to what text says and returns it as its schema wants to see it.

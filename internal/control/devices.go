@@ -45,10 +45,15 @@ func (a *api) devices() {
 	}
 	register(a, one(http.MethodGet, "device", "One identity with its connection and state"), a.getDevice)
 	register(a, one(http.MethodDelete, "delete-device", "Removes an identity and ends its connection"), a.deleteDevice)
-	register(a, one(http.MethodPost, "device-action", "…/disconnect ends the device's connection without a packet, …/expire as the end of its token does"), a.actOnDevice)
+	act := one(http.MethodPost, "device-action", "…/disconnect ends the device's connection without a packet, …/expire as the end of its token does")
+	act.Errors = append(act.Errors, http.StatusConflict)
+	register(a, act, a.actOnDevice)
 }
 
 func (a *api) listDevices(_ context.Context, in *devicesInput) (*devicesOutput, error) {
+	if err := checkGlob("device", in.Device); err != nil {
+		return nil, err
+	}
 	out := &devicesOutput{}
 	out.Body.Devices = []plane.Device{}
 	for _, d := range a.plane.Devices.List() {
@@ -69,6 +74,14 @@ func (a *api) listDevices(_ context.Context, in *devicesInput) (*devicesOutput, 
 		return a.ID < b.ID
 	})
 	return out, nil
+}
+
+// checkGlob refuses a malformed glob, which would match nothing without saying so.
+func checkGlob(key, glob string) error {
+	if err := journal.CheckGlob(glob); err != nil {
+		return refuse(http.StatusUnprocessableEntity, key+": "+err.Error())
+	}
+	return nil
 }
 
 func (a *api) getDevice(_ context.Context, in *deviceInput) (*deviceOutput, error) {

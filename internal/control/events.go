@@ -59,6 +59,9 @@ type selection struct {
 }
 
 func (in *eventsInput) selection() (*selection, error) {
+	if err := checkGlob("device", in.Device); err != nil {
+		return nil, err
+	}
 	s := &selection{since: in.Since, limit: in.Limit, filter: journal.Filter{
 		Platform: in.Platform, Endpoint: in.Endpoint, Device: in.Device, Address: in.Address,
 		Kind: journal.Kind(in.Kind), Rule: rule.ID(in.Rule), Conn: in.Conn,

@@ -19,7 +19,7 @@ type faultInput struct{ Body fault.Fault }
 type faultOutput struct{ Body fault.Fault }
 
 type faultQuery struct {
-	ID string `query:"id" maxLength:"64" doc:"one fault; without it all are removed"`
+	ID string `query:"id" minLength:"1" maxLength:"64" doc:"one fault; without it all are removed"`
 }
 
 const faultsPath = "/api/v1/faults"
@@ -32,7 +32,9 @@ func (a *api) faults() {
 			return out, nil
 		})
 	register(a, call(http.MethodPost, faultsPath, "set-fault", "Sets a fault, or replaces the one of the same id"), a.setFault)
-	register(a, call(http.MethodDelete, faultsPath, "remove-faults", "Removes one fault, or all"), a.removeFaults)
+	remove := call(http.MethodDelete, faultsPath, "remove-faults", "Removes one fault, or all")
+	remove.Errors = append(remove.Errors, http.StatusNotFound)
+	register(a, remove, a.removeFaults)
 }
 
 func (a *api) setFault(_ context.Context, in *faultInput) (*faultOutput, error) {

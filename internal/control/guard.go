@@ -151,10 +151,18 @@ func (a *api) checkToken(w http.ResponseWriter, r *http.Request) *problem {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return refuse(http.StatusForbidden, "the viewer token only reads; use the token given by --admin-token")
 	}
-	if r.URL.Path == "/api/v1/world" || strings.HasPrefix(r.URL.Path, snapshotsPath+"/") {
-		return refuse(http.StatusForbidden, "worlds and snapshots hold keys, which the viewer token does not show; use the token given by --admin-token")
+	if showsKeys(r.URL.Path) {
+		return refuse(http.StatusForbidden, "worlds, snapshots and signed addresses of containers hold keys, which the viewer token does not show; use the token given by --admin-token")
 	}
 	return nil
+}
+
+// containerPath is where the signed address of a container is read: whoever has it may write there.
+var containerPath = regexp.MustCompile(`^` + strings.Replace(hubPath, "{hub}", "[^/]+", 1) + `/containers/`)
+
+// showsKeys names what is read with more than a viewer's right.
+func showsKeys(path string) bool {
+	return path == "/api/v1/world" || strings.HasPrefix(path, snapshotsPath+"/") || containerPath.MatchString(path)
 }
 
 // same compares in a time that tells neither length nor content; an unset token equals nothing.

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 
@@ -12,8 +13,20 @@ import (
 
 type resetInput struct {
 	Body *struct {
-		Device string `json:"device,omitempty" minLength:"1" maxLength:"512" doc:"only devices of this id, or glob in which * crosses slashes; without it everything"`
+		Device chosen `json:"device,omitempty" minLength:"1" maxLength:"512" doc:"only devices of this id, or glob in which * crosses slashes; without it everything"`
 	}
+}
+
+// chosen is a glob that narrows what a call does to everything. What a script fills in from something that is not
+// set, be it null, must not widen it again.
+type chosen string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (c *chosen) UnmarshalJSON(text []byte) error {
+	if string(text) == "null" {
+		return errors.New("device is null; leave it out to reset everything")
+	}
+	return json.Unmarshal(text, (*string)(c))
 }
 
 type resetOutput struct {
@@ -70,7 +83,10 @@ func (a *api) life() {
 func (a *api) reset(_ context.Context, in *resetInput) (*resetOutput, error) {
 	glob := ""
 	if in.Body != nil {
-		glob = in.Body.Device
+		glob = string(in.Body.Device)
+	}
+	if err := checkGlob("device", glob); err != nil {
+		return nil, err
 	}
 	count, err := a.plane.Life.Reset(glob)
 	if err != nil {

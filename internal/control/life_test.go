@@ -15,7 +15,7 @@ func TestReset(t *testing.T) {
 	require.JSONEq(t, `{"devices":0}`, in.do(t, "POST", "/api/v1/reset", "").body)
 	require.JSONEq(t, `{"devices":7}`, in.do(t, "POST", "/api/v1/reset", `{"device":"job42-*"}`, "Content-Type", "application/json").body)
 	require.Equal(t, []string{"reset ", "reset job42-*"}, calls())
-	for _, body := range []string{`{"device":""}`, `{"devcie":"a"}`, `{"device":7}`, `[]`} {
+	for _, body := range []string{`{"device":""}`, `{"devcie":"a"}`, `{"device":7}`, `{"device":null}`, `[]`} {
 		got := in.do(t, "POST", "/api/v1/reset", body, "Content-Type", "application/json")
 		require.Equal(t, http.StatusUnprocessableEntity, got.status, "%s: %s", body, got.body)
 	}

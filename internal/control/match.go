@@ -72,6 +72,11 @@ func parseCondition(text string) (*condition, error) {
 	} else if c.value == "" && c.op != "=" && c.op != "!=" {
 		return nil, p.fail("a value has to stand here")
 	}
+	if c.op == "~" {
+		if err := journal.CheckGlob(c.value); err != nil {
+			return nil, p.fail(err.Error())
+		}
+	}
 	return c, nil
 }
 

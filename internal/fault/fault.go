@@ -32,7 +32,7 @@ type Action struct {
 	// Rounds lets a registration come through; so many of its polls are answered with status assigning.
 	Rounds *int `json:"rounds,omitempty"`
 	// Expire ends what was accepted so soon, whatever the credential itself says.
-	Expire    *Duration `json:"expire,omitempty"`
+	Expire    *Duration `json:"expire,omitempty" pattern:"^([0-9]+([.][0-9]*)?(ns|us|µs|ms|s|m|h))+$" patternDescription:"a duration such as 1.5s or 2m"`
 	Close     bool      `json:"close,omitempty"`     // the connection closes without an answer
 	Reset     bool      `json:"reset,omitempty"`     // the connection is reset (RST)
 	Drop      bool      `json:"drop,omitempty"`      // the packet is lost, the connection stays

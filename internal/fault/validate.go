@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/fakecloud/fakecloud/internal/journal"
 )
 
 // ServerCerts are the ways in which a server certificate can be wrong.
@@ -18,6 +20,7 @@ const (
 	mostExpire   = 24 * time.Hour // how soon something may end
 	mostRounds   = 100
 	mostSlow     = 1 << 20 // bytes a second
+	mostGlob     = 512     // bytes of a name
 )
 
 // ErrInvalid is wrapped by every error of Validate.
@@ -74,6 +77,14 @@ func (m Match) validate() error {
 		return wrong("match.device", "nobody has said a device's name at step tls yet; host or endpoint can match")
 	case m.Step != TLS && m.Host != "":
 		return wrong("match.host", "only step tls knows it")
+	}
+	for key, glob := range map[string]string{"match.device": m.Device, "match.host": m.Host} {
+		if len(glob) > mostGlob {
+			return wrong(key, "at most %d characters", mostGlob)
+		}
+		if err := journal.CheckGlob(glob); err != nil {
+			return wrong(key, "%s", err)
+		}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"path"
 	"strings"
 
@@ -43,9 +44,26 @@ func hostOf(address string) string {
 	return strings.Trim(address[:i], "[]")
 }
 
+// ErrGlob refuses a pattern that could never match anything.
+var ErrGlob = errors.New(`it is a glob: * is any run of characters, ? any one, [a-z] one of these and \* the character itself; here a bracket or a backslash is not complete`)
+
+// CheckGlob reports a pattern that is malformed, which to Glob looks like one that matches nothing.
+func CheckGlob(pattern string) error {
+	if !isGlob(pattern) {
+		return nil
+	}
+	if _, err := path.Match(pattern, ""); err != nil {
+		return ErrGlob
+	}
+	return nil
+}
+
+// isGlob tells a pattern from a name.
+func isGlob(pattern string) bool { return strings.ContainsAny(pattern, "*?[") }
+
 // Glob reports whether name matches pattern; * matches any run of characters, slashes included.
 func Glob(pattern, name string) bool {
-	if !strings.ContainsAny(pattern, "*?[") {
+	if !isGlob(pattern) {
 		return pattern == name
 	}
 	const slash = "\x00" // path.Match's wildcards stop at a slash; ours do not

@@ -51,6 +51,16 @@ func TestFilters(t *testing.T) {
 	require.EqualValues(t, 2, next)
 }
 
+func TestMalformedGlobs(t *testing.T) {
+	for _, glob := range []string{"", "job", "job-*", "a?c", "[a-z]*", `a\`, `*\*`, "*/mod", "ü*"} {
+		require.NoError(t, CheckGlob(glob), glob)
+	}
+	for _, glob := range []string{"job[", "[]", "a[b", "*[", "[z-", `*\`} {
+		require.ErrorIs(t, CheckGlob(glob), ErrGlob, glob)
+		require.False(t, Glob(glob, glob))
+	}
+}
+
 func TestRingDropsTheOldest(t *testing.T) {
 	j := testJournal(Options{Events: 3})
 	for range 5000 {
