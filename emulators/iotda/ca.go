@@ -147,7 +147,11 @@ func (s *Service) PutTemplate(instance string, t Template) (Template, error) {
 		}
 	}
 	d := t.Body.Resources.Device
-	for field, v := range map[string]*TemplateValue{"device_name": d.DeviceName, "device_id": d.DeviceID, "node_id": d.NodeID, "product_id": d.ProductID} {
+	values := map[string]*TemplateValue{"device_name": d.DeviceName, "device_id": d.DeviceID, "node_id": d.NodeID, "product_id": d.ProductID}
+	for i := range d.Tags {
+		values[fmt.Sprintf("tags[%d]", i)] = &d.Tags[i].Value
+	}
+	for field, v := range values {
 		if v == nil || v.Ref == "" {
 			continue
 		}
@@ -158,6 +162,11 @@ func (s *Service) PutTemplate(instance string, t Template) (Template, error) {
 	if d.NodeID == nil || d.ProductID == nil {
 		return t, invalid("template_body.resources.device needs node_id and product_id")
 	}
+	for _, id := range t.policies() {
+		if _, err := s.Policy(instance, id); err != nil {
+			return t, err
+		}
+	}
 	s.admin.Lock()
 	defer s.admin.Unlock()
 	if t.ID == "" {
@@ -165,11 +174,21 @@ func (s *Service) PutTemplate(instance string, t Template) (Template, error) {
 	}
 	if old, ok := s.templates.Get(key(instance, t.ID)); ok {
 		t.Created = old.Created
+	} else if len(s.templates.Keys(instance+keySeparator)) >= maxTemplates {
+		return t, conflict("there are %d provisioning templates already, which is the limit", maxTemplates)
 	} else {
 		t.Created = s.clock.Wall().UTC()
 	}
 	s.templates.Put(key(instance, t.ID), t)
 	return t, nil
+}
+
+// policies are the ids of the device policies that a template binds its devices to.
+func (t Template) policies() []string {
+	if t.Body.Resources.Policy == nil {
+		return nil
+	}
+	return t.Body.Resources.Policy.IDs
 }
 
 // Template returns one provisioning template.

@@ -213,6 +213,9 @@ func (s *Service) selfRegister(c Credentials, device string) *rule.Refusal {
 	if _, err := s.CreateDevice(c.Instance, NewDevice{Device: n}); err != nil {
 		return refusal("DA-20/template", codeCredential, "the template's device cannot be created: "+err.Error(), "product "+clip(n.ProductID), "a template whose device can be created")
 	}
+	for _, policy := range t.policies() {
+		_, _, _ = s.BindPolicy(c.Instance, policy, TargetDevice, []string{device}, true) // it may have been deleted since
+	}
 	s.journal.Append(journal.Event{Platform: Platform, Endpoint: c.Instance, Conn: c.Conn, Address: c.Address, Device: device,
 		Kind: journal.Provisioned, Rule: "DA-20", Detail: "created by provisioning template " + t.ID})
 	return nil

@@ -21,21 +21,22 @@ type waiter struct {
 	instance, device string // the device that is connected
 	kind             iotda.Kind
 	answer           chan json.RawMessage // one fits; nil when nobody waits
+	set              *iotda.PropertySet   // what a set asks for, else nil
 }
 
 // maxUnwaited bounds the pushes of desired properties whose answers are known though nobody waits for them.
 const maxUnwaited = 10_000
 
 // begin notes a request that somebody waits for.
-func (w *waiters) begin(id, instance, device string, kind iotda.Kind) *waiter {
-	call := &waiter{instance: instance, device: device, kind: kind, answer: make(chan json.RawMessage, 1)}
-	w.put(id, call)
-	return call
+func (w *waiters) begin(id string, call waiter) *waiter {
+	call.answer = make(chan json.RawMessage, 1)
+	w.put(id, &call)
+	return &call
 }
 
-// expect notes a request whose answer is legal and of no interest.
-func (w *waiters) expect(id, instance, device string, kind iotda.Kind) {
-	w.put(id, &waiter{instance: instance, device: device, kind: kind})
+// expect notes a request whose answer nobody waits for.
+func (w *waiters) expect(id string, call waiter) {
+	w.put(id, &call)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.order = append(w.order, id)
@@ -66,19 +67,23 @@ func (w *waiters) clear() {
 	w.pending, w.order = nil, nil
 }
 
-// take hands an answer to the one who waits for it, once.
-func (w *waiters) take(id, instance, device string, kind iotda.Kind, answer json.RawMessage) bool {
+// take returns the request that an answer belongs to, once; nil where there is none.
+func (w *waiters) take(id, instance, device string, kind iotda.Kind) *waiter {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	call, ok := w.pending[id]
 	if !ok || call.instance != instance || call.device != device || call.kind != kind {
-		return false
+		return nil
 	}
 	delete(w.pending, id)
-	if call.answer != nil {
-		call.answer <- answer
+	return call
+}
+
+// hand gives the answer to the one who waits for it. Who has taken the request calls it, so it is called once.
+func (w *waiter) hand(answer json.RawMessage) {
+	if w.answer != nil {
+		w.answer <- answer
 	}
-	return true
 }
 
 // Reply is a device's answer with the id of the request.
@@ -126,10 +131,15 @@ func (s *Service) ask(ctx context.Context, instance, id string, kind, answer iot
 		return Reply{}, err
 	}
 	down := iotda.Topic{Kind: kind, DeviceID: d.Gateway(), RequestID: s.ids.GUID()}
-	call := s.waiting.begin(down.RequestID, instance, d.Gateway(), answer)
+	content := body(d)
+	ask := waiter{instance: instance, device: d.Gateway(), kind: answer}
+	if set, ok := content.(iotda.PropertySet); ok {
+		ask.set = &set
+	}
+	call := s.waiting.begin(down.RequestID, ask)
 	defer s.waiting.end(down.RequestID)
 	c := s.session(instance, d.Gateway())
-	if c == nil || !c.down.Deliver(down.Format(), iotda.Encode(body(d)), true) {
+	if c == nil || !c.down.Deliver(down.Format(), iotda.Encode(content), true) {
 		return Reply{}, s.notOnline(instance, d)
 	}
 	up := iotda.Topic{Kind: answer, DeviceID: d.Gateway(), RequestID: down.RequestID}.Format()
@@ -168,7 +178,11 @@ func (c *Session) answered(from source, payload []byte) {
 		c.explain(from.name, &rule.Refusal{Rule: "DA-26/json", Detail: "the answer is not JSON", Seen: clip(string(payload)), Expected: "one JSON object"})
 		return
 	}
-	if c.svc.waiting.take(from.topic.RequestID, c.id.Instance, c.id.DeviceID, from.topic.Kind, payload) {
+	if call := c.svc.waiting.take(from.topic.RequestID, c.id.Instance, c.id.DeviceID, from.topic.Kind); call != nil {
+		if call.set != nil {
+			c.svc.wasSet(c.id.Instance, *call.set, payload)
+		}
+		call.hand(payload)
 		return
 	}
 	c.explain(from.name, &rule.Refusal{Rule: "DA-26/unknown", Detail: "no request with this id waits for an answer of this kind",

@@ -53,12 +53,13 @@ type policyRow struct {
 	Policy
 	OfDevices  []string `json:"devices"`
 	OfProducts []string `json:"products"`
+	OfApps     []string `json:"apps"`
 }
 
 func keptPolicy() store.Codec[Policy] {
-	return store.As(func(p Policy) policyRow { return policyRow{p, p.Devices, p.Products} },
+	return store.As(func(p Policy) policyRow { return policyRow{p, p.Devices, p.Products, p.Apps} },
 		func(r policyRow) (Policy, error) {
-			r.Policy.Devices, r.Policy.Products = r.OfDevices, r.OfProducts
+			r.Policy.Devices, r.Policy.Products, r.Policy.Apps = r.OfDevices, r.OfProducts, r.OfApps
 			return r.Policy, nil
 		})
 }

@@ -31,6 +31,10 @@ func (c *Session) legacy(from source, payload []byte) {
 		c.legacyAnswered(from, body)
 		return
 	}
+	if len(body.Data) == 0 {
+		c.explain(from.name, &rule.Refusal{Rule: "DA-35/services", Seen: clip(string(payload)), Expected: `{"msgType":"deviceReq","data":[{"serviceId":"…","serviceData":{…}}]}`})
+		return
+	}
 	d, err := c.svc.Device(c.id.Instance, c.id.DeviceID)
 	if err != nil {
 		return
@@ -49,7 +53,8 @@ func (c *Session) legacy(from source, payload []byte) {
 // legacyAnswered takes the answer to an older command, in the form that the application gets from every device.
 func (c *Session) legacyAnswered(from source, body iotda.LegacyData) {
 	answer := iotda.Encode(iotda.CommandResponse{ResultCode: body.ErrCode, Paras: body.Body})
-	if c.svc.waiting.take(midKey(c.id.DeviceID, body.Mid), c.id.Instance, c.id.DeviceID, iotda.Legacy, answer) {
+	if call := c.svc.waiting.take(midKey(c.id.DeviceID, body.Mid), c.id.Instance, c.id.DeviceID, iotda.Legacy); call != nil {
+		call.hand(answer)
 		return
 	}
 	c.explain(from.name, &rule.Refusal{Rule: "DA-26/unknown", Detail: "no command with this mid waits for an answer",
@@ -76,14 +81,14 @@ func (s *Service) legacyCommand(ctx context.Context, instance string, d Device, 
 	}
 	mid := int(s.mids.Add(1)-1)%maxMid + 1
 	k := midKey(d.DeviceID, mid)
-	waiter := s.waiting.begin(k, instance, d.DeviceID, iotda.Legacy)
+	pending := s.waiting.begin(k, waiter{instance: instance, device: d.DeviceID, kind: iotda.Legacy})
 	defer s.waiting.end(k)
 	down := iotda.Topic{Kind: iotda.LegacyDown, DeviceID: d.DeviceID, Suffix: "json"}.Format()
 	payload := iotda.Encode(iotda.LegacyCommand{MsgType: "cloudReq", ServiceID: call.ServiceID, Command: call.CommandName, Paras: call.Paras, Mid: mid})
 	if !c.down.Deliver(down, payload, false) {
 		return Reply{}, false, nil // it has unsubscribed
 	}
-	r, err = s.await(ctx, instance, d.DeviceID, waiter, s.ids.GUID(), fmt.Sprintf(`{"msgType":"deviceRsp","mid":%d,"errcode":0} on %s`,
+	r, err = s.await(ctx, instance, d.DeviceID, pending, s.ids.GUID(), fmt.Sprintf(`{"msgType":"deviceRsp","mid":%d,"errcode":0} on %s`,
 		mid, iotda.Topic{Kind: iotda.Legacy, DeviceID: d.DeviceID, Suffix: "json"}.Format()))
 	return r, true, err
 }

@@ -114,7 +114,7 @@ func (s *Service) compose(instance string, d Device, n NewMessage) (Message, err
 	switch {
 	case len(m.ID) > 100 || len(m.Name) > 128:
 		return m, invalid("message_id has at most 100, name at most 128 characters")
-	case len(n.Content) == 0 || len(n.Content) > MaxMessage:
+	case len(n.Content) == 0 || n.Content[0] != '"' && n.Content[0] != '{' || len(n.Content) > MaxMessage:
 		return m, invalid("message: text or an object of at most 1 MB")
 	case m.Encoding != "none" && m.Encoding != "base64":
 		return m, invalid("encoding %q: none or base64", clip(m.Encoding))

@@ -1,6 +1,7 @@
 package iotda
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -15,10 +16,11 @@ import (
 // The data types of a product model.
 var dataTypes = []string{"int", "long", "decimal", "string", "DateTime", "jsonObject", "enum", "boolean", "string list"}
 
-// Limits of a product model; our own.
+// Limits of a product model: that of its topics is the platform's ("Limitations", iot_04_0010), the others are our own.
 const (
 	maxServices   = 500
 	maxProperties = 500
+	maxTopics     = 50
 )
 
 // complete validates a product and fills what it leaves open.
@@ -42,6 +44,9 @@ func (p *Product) complete() error {
 	case len(p.Services) > maxServices:
 		return invalid("service_capabilities: at most %d", maxServices)
 	}
+	if p.Services == nil {
+		p.Services = []Capability{} // the API shows a list
+	}
 	seen := map[string]bool{}
 	for i, c := range p.Services {
 		if c.ServiceID == "" || len(c.ServiceID) > 64 || seen[c.ServiceID] {
@@ -51,6 +56,9 @@ func (p *Product) complete() error {
 		if err := c.validate(); err != nil {
 			return err
 		}
+	}
+	if len(p.Topics) > maxTopics {
+		return invalid("topics: at most %d", maxTopics)
 	}
 	for _, t := range p.Topics {
 		if t.Suffix == "" || len(t.Suffix) > 128 || strings.ContainsAny(t.Suffix, "+#?\x00") || !slices.Contains([]string{"PUBLISH", "SUBSCRIBE", "ALL"}, t.Operation) {
@@ -87,7 +95,7 @@ func (v Value) validate(where string) error {
 		return invalid("%s: data_type %q: one of %s", where, clip(v.DataType), strings.Join(dataTypes, ", "))
 	}
 	for _, bound := range []string{v.Min, v.Max} {
-		if _, err := strconv.ParseFloat(bound, 64); bound != "" && err != nil {
+		if f, err := strconv.ParseFloat(bound, 64); bound != "" && (err != nil || math.IsNaN(f) || math.IsInf(f, 0)) {
 			return invalid("%s: %q is no number: min and max are numbers as text", where, clip(bound))
 		}
 	}
@@ -143,11 +151,10 @@ func (v Value) check(where string, x any) *rule.Refusal {
 		if !ok {
 			return badType()
 		}
-		f, err := n.Float64()
-		if err != nil || v.DataType != "decimal" && !whole(f, v.DataType) {
+		if !v.isNumber(n) {
 			return badType()
 		}
-		if !v.inRange(f) {
+		if !v.inRange(n) {
 			return wrong("range", "lies outside its range", v.describe())
 		}
 	case "boolean":
@@ -177,18 +184,44 @@ func (v Value) check(where string, x any) *rule.Refusal {
 	return nil
 }
 
-func whole(f float64, kind string) bool {
-	limit := float64(math.MaxInt32)
-	if kind == "long" {
-		limit = math.MaxInt64
+// isNumber reports whether a number is one of the value's type.
+func (v Value) isNumber(n json.Number) bool {
+	if v.DataType == "decimal" {
+		_, err := n.Float64()
+		return err == nil
 	}
-	return f == math.Trunc(f) && math.Abs(f) <= limit
+	i, ok := integer(n)
+	return ok && (v.DataType == "long" || i >= math.MinInt32 && i <= math.MaxInt32)
 }
 
-func (v Value) inRange(f float64) bool {
-	least, errLeast := strconv.ParseFloat(v.Min, 64)
-	most, errMost := strconv.ParseFloat(v.Max, 64)
-	return (errLeast != nil || f >= least) && (errMost != nil || f <= most)
+// integer reads a whole number, also one that is written as 57.0 or 5.7e1.
+func integer(n json.Number) (int64, bool) {
+	if i, err := n.Int64(); err == nil {
+		return i, true
+	}
+	if !strings.ContainsAny(n.String(), ".eE") {
+		return 0, false
+	}
+	f, err := n.Float64()
+	if err != nil || f != math.Trunc(f) || f < -1<<63 || f >= 1<<63 {
+		return 0, false
+	}
+	return int64(f), true
+}
+
+func (v Value) inRange(n json.Number) bool {
+	return (v.Min == "" || compareNumbers(n, v.Min) >= 0) && (v.Max == "" || compareNumbers(n, v.Max) <= 0)
+}
+
+// compareNumbers compares a number with a bound: exactly where both are whole, which a float64 cannot hold beyond 53 bits.
+func compareNumbers(n json.Number, bound string) int {
+	x, whole := integer(n)
+	if y, also := integer(json.Number(bound)); whole && also {
+		return cmp.Compare(x, y)
+	}
+	f, _ := n.Float64()                       // isNumber has read it
+	limit, _ := strconv.ParseFloat(bound, 64) // validate has
+	return cmp.Compare(f, limit)
 }
 
 // describe says what a value of this type looks like.

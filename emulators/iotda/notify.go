@@ -138,17 +138,12 @@ func (s *Service) tellDeletedProduct(instance string, p Product) {
 
 // messageStatus is the body of device.message.status.
 type messageStatus struct {
-	Topic     string        `json:"topic"`
-	MessageID string        `json:"message_id"`
-	Name      string        `json:"name"`
-	Status    string        `json:"status"`
-	Timestamp string        `json:"timestamp"`
-	Error     *messageError `json:"error_info,omitempty"`
-}
-
-type messageError struct {
-	Code Code   `json:"error_code"`
-	Text string `json:"error_msg"`
+	Topic     string     `json:"topic"`
+	MessageID string     `json:"message_id"`
+	Name      string     `json:"name"`
+	Status    string     `json:"status"`
+	Timestamp string     `json:"timestamp"`
+	Error     *ErrorInfo `json:"error_info,omitempty"`
 }
 
 // tellMessage announces the state that a message to a device has come to (page iot_06_v5_01203).
@@ -164,7 +159,7 @@ func (s *Service) tellMessage(instance, device string, m Message) {
 		}
 		body := messageStatus{Topic: m.Topic, MessageID: m.ID, Name: m.Name, Status: m.Status, Timestamp: iotda.FormatTime(at)}
 		if m.Error != nil {
-			body.Error = &messageError{m.Error.Code, m.Error.Text}
+			body.Error = m.Error.Info()
 		}
 		return notifyData{Header: headerOf(d), Body: body}
 	})

@@ -1,6 +1,7 @@
 package iotda
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -46,6 +47,9 @@ func (s *Service) PutPolicy(instance string, p Policy) (Policy, error) {
 	if p.ID == "" {
 		p.ID = s.ids.Hex(24)
 	}
+	if _, replaces := s.policies.Get(key(instance, p.ID)); !replaces && len(s.policies.Keys(instance+keySeparator)) >= maxPolicies {
+		return p, conflict("there are %d device policies already, which is the limit", maxPolicies)
+	}
 	s.policies.Put(key(instance, p.ID), p)
 	return p, nil
 }
@@ -69,16 +73,84 @@ func (s *Service) DeletePolicy(instance, id string) error {
 	return notFoundIf(!s.policies.Delete(key(instance, id)), "device policy", id)
 }
 
-// BindPolicy binds a policy to devices and products, or unbinds it from them.
-func (s *Service) BindPolicy(instance, id string, devices, products []string, bind bool) (Policy, error) {
-	p, err := s.policies.Update(key(instance, id), func(p Policy) (Policy, error) {
-		p.Devices, p.Products = bound(p.Devices, devices, bind), bound(p.Products, products, bind)
+// The kinds of target that a policy is bound to: devices, the devices of a product, those of a resource space.
+const (
+	TargetDevice  = "device"
+	TargetProduct = "product"
+	TargetApp     = "app"
+)
+
+// TargetTypes are the kinds of target.
+var TargetTypes = []string{TargetDevice, TargetProduct, TargetApp}
+
+// targets returns the list of one kind, nil where there is no such kind.
+func (p *Policy) targets(kind string) *[]string {
+	switch kind {
+	case TargetDevice:
+		return &p.Devices
+	case TargetProduct:
+		return &p.Products
+	case TargetApp:
+		return &p.Apps
+	}
+	return nil
+}
+
+// Targets returns the ids of one kind that a policy is bound to.
+func (p Policy) Targets(kind string) []string {
+	if ids := p.targets(kind); ids != nil {
+		return *ids
+	}
+	return nil
+}
+
+// TargetFailure is a target that a policy was not bound to.
+type TargetFailure struct {
+	ID   string `json:"target_id"`
+	Code Code   `json:"error_code"`
+	Text string `json:"error_msg"`
+}
+
+// BindPolicy binds a policy to targets of a kind, or unbinds it from them. A target that does not exist is not bound to; the
+// others are.
+func (s *Service) BindPolicy(instance, id, kind string, targets []string, bind bool) (done []string, failed []TargetFailure, err error) {
+	if !slices.Contains(TargetTypes, kind) {
+		return nil, nil, invalid("target_type %q: one of %s", clip(kind), listed(TargetTypes))
+	}
+	done, failed = []string{}, []TargetFailure{}
+	for _, target := range targets {
+		var missing *Error
+		if bind && errors.As(s.target(instance, kind, target), &missing) {
+			failed = append(failed, TargetFailure{target, missing.Code, missing.Text})
+		} else if !slices.Contains(done, target) {
+			done = append(done, target)
+		}
+	}
+	_, err = s.policies.Update(key(instance, id), func(p Policy) (Policy, error) {
+		list := p.targets(kind)
+		*list = bound(*list, done, bind)
 		return p, nil
 	})
 	if err != nil {
-		return p, notFound("device policy", id)
+		return nil, nil, notFound("device policy", id)
 	}
-	return p, nil
+	return done, failed, nil
+}
+
+// target reports that a policy's target does not exist.
+func (s *Service) target(instance, kind, id string) (err error) {
+	switch kind {
+	case TargetDevice:
+		_, err = s.Device(instance, id)
+	case TargetProduct:
+		_, err = s.Product(instance, id)
+	case TargetApp:
+		if id == "" {
+			return notFound("resource space", id)
+		}
+		_, err = s.App(instance, id)
+	}
+	return err
 }
 
 func bound(have, change []string, bind bool) []string {
@@ -93,7 +165,7 @@ func bound(have, change []string, bind bool) []string {
 // system's default policy allows (DA-56).
 func (s *Service) denied(instance string, d Device, action, topic string) *rule.Refusal {
 	for _, p := range s.Policies(instance) {
-		if !slices.Contains(p.Devices, d.DeviceID) && !slices.Contains(p.Products, d.ProductID) {
+		if !slices.Contains(p.Devices, d.DeviceID) && !slices.Contains(p.Products, d.ProductID) && !slices.Contains(p.Apps, d.AppID) {
 			continue
 		}
 		for _, st := range p.Statements {

@@ -17,6 +17,9 @@ const (
 	maxDevices  = 200_000
 	maxChildren = 50_000
 	maxCAs      = 100
+
+	maxTemplates = 1000
+	maxPolicies  = 1000
 )
 
 var (

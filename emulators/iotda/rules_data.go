@@ -23,7 +23,8 @@ var downlinkRules = []rule.Rule{
 	{ID: "DA-52", Title: "a shadow update with a stale version is refused and changes nothing", Source: srcV3, Grade: rule.Assumed, Assumption: "status 400 with IOTDA.000006", Causes: []rule.Cause{
 		{ID: "version", Why: "the version sent is not the shadow's current one", Fix: "read the shadow again, or leave the version out"},
 	}},
-	{ID: "DA-53", Title: "desired properties set while offline come after the next CONNECT", Source: srcV3 + "; " + srcOV, Grade: rule.Documented},
+	{ID: "DA-53", Title: "desired properties set while offline come after the next CONNECT", Source: srcV3 + "; " + srcOV, Grade: rule.Documented,
+		Assumption: "a child's come with its gateway; what the device answers with result code 0 counts as reported"},
 	{ID: "DA-58", Title: "resetting a secret can end the connection and voids the old password", Source: srcV3, Grade: rule.Documented},
 }
 

@@ -118,6 +118,8 @@ type Code string
 const (
 	CodeInvalid       Code = "IOTDA.000006" // invalid input data
 	CodeFormat        Code = "IOTDA.000008" // bad request format
+	CodeTime          Code = "IOTDA.000009" // a time of another form
+	CodePeriod        Code = "IOTDA.000010" // the start lies after the end
 	CodeLimit         Code = "IOTDA.000017" // limit out of range
 	CodeNoDevice      Code = "IOTDA.014000" // the device does not exist
 	CodeNotOnline     Code = "IOTDA.014016" // the device is not online
@@ -139,6 +141,15 @@ type Error struct {
 // Error implements error.
 func (e *Error) Error() string { return string(e.Code) + ": " + e.Text }
 
+// ErrorInfo is an error within a record of the API.
+type ErrorInfo struct {
+	Code Code   `json:"error_code"`
+	Text string `json:"error_msg"`
+}
+
+// Info returns the error as records show it.
+func (e *Error) Info() *ErrorInfo { return &ErrorInfo{e.Code, e.Text} }
+
 func invalid(format string, args ...any) *Error {
 	return &Error{Code: CodeInvalid, Text: fmt.Sprintf(format, args...)}
 }
@@ -153,6 +164,9 @@ func conflict(format string, args ...any) *Error {
 
 // NewID makes an id for what an application sends without one.
 func (s *Service) NewID() string { return s.ids.GUID() }
+
+// Now returns the platform's time.
+func (s *Service) Now() time.Time { return s.clock.Wall() }
 
 // refuseAPI journals a refused call of the application API.
 func (s *Service) refuseAPI(instance, device string, code Code, r *rule.Refusal) *Error {

@@ -66,10 +66,21 @@ func (s *Service) Open(id Identity, from Origin, d Downlink) *Session {
 		return c
 	}
 	s.log.Info("connected", "platform", Platform, "endpoint", id.Instance, "device", id.DeviceID, "conn", from.Conn)
-	s.pushDesired(id.Instance, d2)
-	s.deliverPending(id.Instance, id.DeviceID)
-	s.resumeUpgrades(id.Instance, d2)
+	s.catchUp(id.Instance, d2)
 	return c
+}
+
+// catchUp hands over what has waited for a device that has come, and for its children: desired properties (DA-53),
+// messages (DA-27) and upgrades.
+func (s *Service) catchUp(instance string, d Device) {
+	reached := append([]Device{d}, s.Children(instance, d.DeviceID)...)
+	for _, d := range reached {
+		s.pushDesired(instance, d)
+	}
+	s.deliverPending(instance, d.DeviceID)
+	for _, d := range reached {
+		s.resumeUpgrades(instance, d)
+	}
 }
 
 // Origin is where a connection comes from.
@@ -196,8 +207,11 @@ func (s *Service) setStatus(instance, id, status string) (Device, error) {
 		return s.Device(instance, id)
 	}
 	if changed {
-		s.notify(instance, d, Notification{Resource: "device.status", Event: "update", Body: map[string]any{
-			"status": status, "last_online_time": iotda.FormatTime(d.LastOnline), "status_update_time": iotda.FormatTime(now)}})
+		body := map[string]any{"status": status, "status_update_time": iotda.FormatTime(now)}
+		if !d.LastOnline.IsZero() { // of a child that its gateway has only ever called offline
+			body["last_online_time"] = iotda.FormatTime(d.LastOnline)
+		}
+		s.notify(instance, d, Notification{Resource: "device.status", Event: updated, Body: body})
 	}
 	return d, nil
 }

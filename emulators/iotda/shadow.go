@@ -184,8 +184,39 @@ func (s *Service) pushDesired(instance string, d Device) {
 		return
 	}
 	topic := iotda.Topic{Kind: iotda.Set, DeviceID: d.Gateway(), RequestID: s.ids.GUID()}
-	s.waiting.expect(topic.RequestID, instance, d.Gateway(), iotda.SetResponse)
-	c.down.Deliver(topic.Format(), iotda.Encode(iotda.PropertySet{ObjectDeviceID: d.DeviceID, Services: services}), true)
+	set := iotda.PropertySet{ObjectDeviceID: d.DeviceID, Services: services}
+	s.waiting.expect(topic.RequestID, waiter{instance: instance, device: d.Gateway(), kind: iotda.SetResponse, set: &set})
+	c.down.Deliver(topic.Format(), iotda.Encode(set), true)
+}
+
+// wasSet takes what a device says that it has set, by result code 0, for reported. No page confirms it, and a report that
+// follows does it anyway.
+func (s *Service) wasSet(instance string, set iotda.PropertySet, answer []byte) {
+	var result struct {
+		Code *int `json:"result_code"`
+	}
+	if iotda.Decode(answer, &result) != nil || result.Code == nil || *result.Code != 0 {
+		return
+	}
+	d, err := s.Device(instance, set.ObjectDeviceID)
+	if err != nil { // deleted in between
+		return
+	}
+	p, _ := s.Product(instance, d.ProductID)
+	var taken []iotda.ServiceData
+	for _, sent := range set.Services {
+		service, _ := p.service(sent.ServiceID)
+		kept := map[string]any{}
+		for name, value := range sent.Properties {
+			if property, known := service.property(name); known && property.check(name, value) == nil {
+				kept[name] = value
+			}
+		}
+		if len(kept) > 0 {
+			taken = append(taken, iotda.ServiceData{ServiceID: sent.ServiceID, Properties: kept, EventTime: iotda.FormatTime(s.clock.Wall())})
+		}
+	}
+	s.storeReported(instance, d.DeviceID, taken)
 }
 
 // shadowGet answers a device that asks for its shadow, or a child's.

@@ -3,6 +3,7 @@ package iotda
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -58,6 +59,8 @@ type Target struct {
 	Device string `json:"target"`
 	Status string `json:"status"`
 	Output string `json:"output,omitempty"`
+	// Error is why it failed, where the platform itself refused.
+	Error *ErrorInfo `json:"error,omitempty"`
 }
 
 func (t Task) clone() Task {
@@ -215,7 +218,7 @@ func (s *Service) RetryTask(instance, id string, targets []string) error {
 		if len(targets) > 0 && !slices.Contains(targets, at.Device) || at.Status != TaskFail && at.Status != TaskStopped {
 			return false
 		}
-		at.Status, at.Output = TaskWaiting, ""
+		at.Status, at.Output, at.Error = TaskWaiting, "", nil
 		return true
 	})
 	if err != nil {
@@ -337,9 +340,13 @@ func (s *Service) finish(instance, id, device string, cause error) {
 		if at.Device != device || at.Status == TaskStopped {
 			return false
 		}
-		at.Status, at.Output = TaskSuccess, ""
+		at.Status, at.Output, at.Error = TaskSuccess, "", nil
 		if cause != nil {
 			at.Status, at.Output = TaskFail, cause.Error()
+		}
+		var known *Error
+		if errors.As(cause, &known) {
+			at.Error = known.Info()
 		}
 		return true
 	})

@@ -265,7 +265,12 @@ type TemplateParameter struct {
 // TemplateResources is what a template creates.
 type TemplateResources struct {
 	Device TemplateDevice  `json:"device"`
-	Policy json.RawMessage `json:"policy,omitempty"`
+	Policy *TemplatePolicy `json:"policy,omitempty"`
+}
+
+// TemplatePolicy is the device policies that a template binds its devices to.
+type TemplatePolicy struct {
+	IDs []string `json:"policy_ids"`
 }
 
 // TemplateDevice is the device that a template creates. DeviceID may be absent.
@@ -317,9 +322,10 @@ type Policy struct {
 	AppID      string      `json:"app_id,omitempty"`
 	Name       string      `json:"policy_name"`
 	Statements []Statement `json:"statement"`
-	// Targets are the devices and products that the policy is bound to.
+	// What the policy is bound to: devices, products and resource spaces.
 	Devices  []string `json:"-"`
 	Products []string `json:"-"`
+	Apps     []string `json:"-"`
 }
 
 // Statement allows or denies actions on topics.

@@ -227,7 +227,7 @@ func TestShadow(t *testing.T) {
 		p = conn.NextPublish()
 		require.Equal(t, "$oc/devices/demo_node1/sys/shadow/get/response/request_id=r1", p.Topic)
 		require.Equal(t, `{"object_device_id":"demo_node1","shadow":[`+
-			`{"service_id":"Battery","desired":{"properties":{"batteryLevel":8},"event_time":"20260101T003001Z"},"reported":{"properties":{"batteryLevel":7},"event_time":"20151212T121212Z"},"version":4},`+
+			`{"service_id":"Battery","desired":{"properties":{"batteryLevel":8},"event_time":"20260101T003001Z"},"reported":{"properties":{"batteryLevel":7},"event_time":"20151212T121212Z"},"version":5},`+
 			`{"service_id":"Connectivity","desired":{"properties":{}},"reported":{"properties":{"dailyActivityTime":1},"event_time":"20151212T121212Z"},"version":1}]}`, string(p.Payload))
 		conn.Send(brokertest.Publish{Topic: "$oc/devices/demo_node1/sys/shadow/get/request_id=r2", Payload: []byte(`{"service_id":"Connectivity"}`)}.Bytes())
 		require.NotContains(t, string(conn.NextPublish().Payload), "Battery")
@@ -334,7 +334,7 @@ func TestPolicy(t *testing.T) {
 			Actions: []string{"iotda:devices:publish", "iotda:devices:subscribe"}, Resources: []string{"topic:/a/${devices.deviceId}/+", "topic:/b/*"}}}})
 		require.NoError(t, err)
 		subscribe("/a/demo_node1/y", 1)
-		_, err = c.BindPolicy(instance, p.ID, nil, []string{"demo"}, true)
+		_, _, err = c.BindPolicy(instance, p.ID, iotda.TargetProduct, []string{"demo"}, true)
 		require.NoError(t, err)
 		subscribe("/a/demo_node1/y", 0x80)
 		subscribe("/b/c/d", 0x80)
@@ -342,7 +342,7 @@ func TestPolicy(t *testing.T) {
 		c.publish(conn, "/a/demo_node1/x", "hello")
 		c.refusedAs("DA-56/policy")
 		require.Len(t, c.notices("device.message"), 2)
-		_, err = c.BindPolicy(instance, p.ID, nil, []string{"demo"}, false)
+		_, _, err = c.BindPolicy(instance, p.ID, iotda.TargetProduct, []string{"demo"}, false)
 		require.NoError(t, err)
 		subscribe("/b/c/d", 1)
 		rule.Proves(t, "DA-56", "DA-56/policy", "DA-56/operation")

@@ -216,6 +216,8 @@ func TestLegacyReport(t *testing.T) {
 		conn := c.join(demo)
 		c.publish(conn, "/huawei/v1/devices/demo_node1/data/json", `{"msgType":"deviceReq","data":[{"serviceId":"Battery","serviceData":{"batteryLevel":7},"eventTime":"20160503T121540Z"}]}`)
 		require.JSONEq(t, `{"Battery":{"at":"20160503T121540Z","p":{"batteryLevel":7}}}`, c.reported(demo))
+		c.publish(conn, "/huawei/v1/devices/demo_node1/data/json", `{"msgType":"deviceReq"}`)
+		c.refusedAs("DA-35/services")
 		c.publish(conn, "/huawei/v1/devices/demo_node1/data/binary", "\x01\x02")
 		require.Len(t, c.notices("device.message"), 1)
 	})

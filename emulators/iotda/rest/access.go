@@ -113,11 +113,18 @@ func updateTemplate(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	t.Body = iotda.TemplateBody{}
-	if err := c.read(&t); err != nil {
+	ask := struct {
+		Name        string              `json:"template_name"`
+		Description string              `json:"description"`
+		Body        *iotda.TemplateBody `json:"template_body"`
+	}{Name: t.Name, Description: t.Description}
+	if err := c.read(&ask); err != nil {
 		return 0, nil, err
 	}
-	t.ID = c.path("template")
+	t.Name, t.Description = ask.Name, ask.Description
+	if ask.Body != nil {
+		t.Body = *ask.Body
+	}
 	t, err = c.PutTemplate(c.instance, t)
 	return http.StatusOK, viewTemplate(t), err
 }
@@ -151,11 +158,17 @@ func updatePolicy(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	p.Statements = nil
-	if err := c.read(&p); err != nil {
+	ask := struct {
+		Name       string            `json:"policy_name"`
+		Statements []iotda.Statement `json:"statement"`
+	}{Name: p.Name}
+	if err := c.read(&ask); err != nil {
 		return 0, nil, err
 	}
-	p.ID = c.path("policy")
+	p.Name = ask.Name
+	if ask.Statements != nil {
+		p.Statements = ask.Statements
+	}
 	p, err = c.PutPolicy(c.instance, p)
 	return http.StatusOK, p, err
 }
@@ -173,25 +186,27 @@ func bindPolicy(bind bool) operation {
 		if err := c.read(&ask); err != nil {
 			return 0, nil, err
 		}
-		var devices, products []string
-		switch ask.Type {
-		case "device":
-			devices = ask.IDs
-		case "product":
-			products = ask.IDs
-		default:
-			return 0, nil, &iotda.Error{Code: iotda.CodeInvalid, Text: "target_type: device or product"}
-		}
-		p, err := c.BindPolicy(c.instance, c.path("policy"), devices, products, bind)
-		return http.StatusOK, object{"policy_id": p.ID, "target_type": ask.Type, "target_ids": ask.IDs}, err
+		done, failed, err := c.BindPolicy(c.instance, c.path("policy"), ask.Type, ask.IDs, bind)
+		return http.StatusOK, object{"policy_id": c.path("policy"), "target_type": ask.Type, "success_targets": done, "failure_targets": failed}, err
 	}
 }
 
 func policyTargets(c *call) (int, any, error) {
+	var ask struct {
+		Type string `json:"target_type"`
+	}
+	if len(c.body) > 0 {
+		if err := c.read(&ask); err != nil {
+			return 0, nil, err
+		}
+	}
 	p, err := c.Policy(c.instance, c.path("policy"))
 	targets := []object{}
-	for kind, ids := range map[string][]string{"device": p.Devices, "product": p.Products} {
-		for _, id := range ids {
+	for _, kind := range iotda.TargetTypes {
+		if ask.Type != "" && ask.Type != kind {
+			continue
+		}
+		for _, id := range p.Targets(kind) {
 			targets = append(targets, object{"target_type": kind, "target_id": id})
 		}
 	}

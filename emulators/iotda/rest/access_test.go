@@ -113,9 +113,6 @@ func TestTemplatesAndPolicies(t *testing.T) {
 
 	policy := a.must(201, "POST", "/device-policies", `{"policy_name":"p","statement":[{"effect":"DENY","actions":["iotda:devices:publish"],"resources":["topic:/a/*"]}]}`)
 	path = "/device-policies/" + policy["policy_id"].(string)
-	a.must(200, "POST", path+"/bind", `{"target_type":"device","target_ids":["demo_node1"]}`)
-	require.Len(t, a.must(200, "POST", path+"/list-targets", `{"target_type":"device"}`)["targets"], 1)
-	a.must(200, "POST", path+"/unbind", `{"target_type":"device","target_ids":["demo_node1"]}`)
 	require.Equal(t, "q", a.must(200, "PUT", path, `{"policy_name":"q","statement":[{"effect":"ALLOW","actions":["iotda:devices:subscribe"],"resources":["topic:/a/*"]}]}`)["policy_name"])
 	a.fails(400, "IOTDA.000006", "POST", "/device-policies", `{"policy_name":"p","statement":[{"effect":"DENY","actions":["iotda:devices:publish"],"resources":["/a/*"]}]}`)
 	require.Len(t, a.must(200, "GET", "/device-policies", "")["policies"], 1)

@@ -2,8 +2,10 @@ package rest
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/fakecloud/fakecloud/emulators/iotda"
 	wire "github.com/fakecloud/fakecloud/internal/wire/iotda"
@@ -47,7 +49,14 @@ func createDevice(c *call) (int, any, error) {
 }
 
 func listDevices(c *call) (int, any, error) {
+	start, end, err := c.period()
+	if err != nil {
+		return 0, nil, err
+	}
 	all := slices.DeleteFunc(c.Devices(c.instance), func(d iotda.Device) bool {
+		if !start.IsZero() && d.Created.Before(start) || !end.IsZero() && d.Created.After(end) {
+			return true
+		}
 		for name, value := range map[string]string{"product_id": d.ProductID, "gateway_id": d.Gateway(), "node_id": d.NodeID, "device_name": d.Name, "app_id": d.AppID} {
 			if want := c.query(name); want != "" && want != value {
 				return true
@@ -57,6 +66,23 @@ func listDevices(c *call) (int, any, error) {
 	})
 	list, page, err := paged(c, all, func(d iotda.Device) string { return d.DeviceID })
 	return http.StatusOK, object{"devices": mapped(list, c.brief), "page": page}, err
+}
+
+// period reads start_time and end_time of a query; one that is not sent is zero.
+func (c *call) period() (start, end time.Time, err error) {
+	for name, at := range map[string]*time.Time{"start_time": &start, "end_time": &end} {
+		text := c.query(name)
+		if text == "" {
+			continue
+		}
+		if *at, err = time.Parse(wire.TimeLayout, text); err != nil {
+			return start, end, &iotda.Error{Code: iotda.CodeTime, Text: fmt.Sprintf("%s %q: UTC in the form 20151212T121212Z", name, clip(text))}
+		}
+	}
+	if !start.IsZero() && !end.IsZero() && start.After(end) {
+		return start, end, &iotda.Error{Code: iotda.CodePeriod, Text: "start_time lies after end_time"}
+	}
+	return start, end, nil
 }
 
 func showDevice(c *call) (int, any, error) {
@@ -97,9 +123,29 @@ func deviceAction(c *call) (int, any, error) {
 	if err := c.read(&ask); err != nil {
 		return 0, nil, err
 	}
-	kind := orText(ask.Type, "PRIMARY")
-	secret, err := c.ResetSecret(c.instance, c.path("device"), ask.Secret, kind == "SECONDARY", ask.Disconnect)
+	kind, err := credentialKind("secret_type", ask.Type)
+	if err != nil {
+		return 0, nil, err
+	}
+	secret, err := c.ResetSecret(c.instance, c.path("device"), ask.Secret, kind == secondary, ask.Disconnect)
 	return http.StatusOK, object{"device_id": c.path("device"), "secret": secret, "secret_type": kind}, err
+}
+
+// The two credentials that a device may have at a time, of equal power.
+const (
+	primary   = "PRIMARY"
+	secondary = "SECONDARY"
+)
+
+// credentialKind reads which credential is to be reset; the primary one where nothing is said.
+func credentialKind(field, kind string) (string, error) {
+	switch kind {
+	case "":
+		return primary, nil
+	case primary, secondary:
+		return kind, nil
+	}
+	return "", &iotda.Error{Code: iotda.CodeInvalid, Text: fmt.Sprintf("%s %q: %s or %s", field, clip(kind), primary, secondary)}
 }
 
 func orText(text, otherwise string) string {
@@ -118,8 +164,11 @@ func resetFingerprint(c *call) (int, any, error) {
 	if err := c.read(&ask); err != nil {
 		return 0, nil, err
 	}
-	kind := orText(ask.Type, "PRIMARY")
-	_, err := c.ResetFingerprint(c.instance, c.path("device"), ask.Fingerprint, kind == "SECONDARY", ask.Disconnect)
+	kind, err := credentialKind("fingerprint_type", ask.Type)
+	if err != nil {
+		return 0, nil, err
+	}
+	_, err = c.ResetFingerprint(c.instance, c.path("device"), ask.Fingerprint, kind == secondary, ask.Disconnect)
 	return http.StatusOK, object{"device_id": c.path("device"), "fingerprint": ask.Fingerprint, "fingerprint_type": kind}, err
 }
 

@@ -148,5 +148,5 @@ func broadcast(c *call) (int, any, error) {
 		return 0, nil, err
 	}
 	_, err = c.Broadcast(c.instance, app.AppID, ask.Topic, ask.Message)
-	return http.StatusCreated, object{"app_id": app.AppID, "topic_full_name": ask.Topic, "message_id": orText(ask.ID, c.NewID())}, err
+	return http.StatusCreated, object{"app_id": app.AppID, "topic_full_name": ask.Topic, "message_id": orText(ask.ID, c.NewID()), "created_time": wire.FormatTime(c.Now())}, err
 }

@@ -152,11 +152,18 @@ func updateProduct(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	app := p.AppID
+	old := p
+	p.Services, p.Topics = nil, nil // a list that is sent replaces the old one, into which it must not be decoded
 	if err := c.read(&p); err != nil {
 		return 0, nil, err
 	}
-	p.ProductID, p.AppID = c.path("product"), app
+	if p.Services == nil {
+		p.Services = old.Services
+	}
+	if p.Topics == nil {
+		p.Topics = old.Topics
+	}
+	p.ProductID, p.AppID = c.path("product"), old.AppID
 	p, err = c.PutProduct(c.instance, p)
 	return http.StatusOK, c.viewProduct(p), err
 }

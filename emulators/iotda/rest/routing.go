@@ -91,12 +91,15 @@ func updateAction(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	of := a.RuleID
-	a.Detail = nil
+	old := a
+	a.Detail = nil // it must not be decoded into the old one
 	if err := c.read(&a); err != nil {
 		return 0, nil, err
 	}
-	a.ID, a.RuleID = c.path("action"), of
+	if a.Detail == nil {
+		a.Detail = old.Detail
+	}
+	a.ID, a.RuleID = old.ID, old.RuleID
 	a, err = c.PutRoutingAction(c.instance, a)
 	return http.StatusOK, a, err
 }

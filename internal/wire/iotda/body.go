@@ -26,7 +26,7 @@ func ParseTime(text string) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	t, err := time.Parse(layout, text)
-	return t, err == nil
+	return t, err == nil && t.Format(layout) == text // Parse takes a comma for the point, too
 }
 
 // FormatTime returns the platform's form of an instant.

@@ -192,7 +192,7 @@ func TestEventTimes(t *testing.T) {
 	at, ok = ParseTime("2020-08-12T12:12:12.333Z")
 	require.True(t, ok)
 	require.Equal(t, 333*time.Millisecond, time.Duration(at.Nanosecond()))
-	for _, bad := range []string{"", "2015-12-12 12:12", "2015-12-12T12:12:12Z", "20151212T121212.5Z", "20151332T121212Z", "1449922332000"} {
+	for _, bad := range []string{"", "2015-12-12 12:12", "2015-12-12T12:12:12Z", "20151212T121212.5Z", "20151332T121212Z", "1449922332000", "2020-08-12T12:12:12,333Z", "2020-08-12T12:12:12.3333"} {
 		_, ok = ParseTime(bad)
 		require.False(t, ok, bad)
 	}

@@ -123,8 +123,13 @@ func parseLegacy(name string) Topic {
 }
 
 func parseDeviceTopic(name string) (Topic, error) {
-	path, query, hasQuery := strings.Cut(name, "?")
-	device, rest, _ := strings.Cut(strings.TrimPrefix(path, devicePrefix), "/")
+	device, rest, _ := strings.Cut(strings.TrimPrefix(name, devicePrefix), "/")
+	rest, isSystem := strings.CutPrefix(rest, "sys/")
+	id, hasID := "", false
+	if isSystem { // an id is opaque: a question mark in it begins no query
+		rest, id, hasID = strings.Cut(rest, "/"+requestID)
+	}
+	rest, query, hasQuery := strings.Cut(rest, "?")
 	t := Topic{DeviceID: device}
 	if device == "" {
 		return t, ErrTopic
@@ -134,21 +139,13 @@ func parseDeviceTopic(name string) (Topic, error) {
 			return t, err
 		}
 	}
-	if suffix, ok := strings.CutPrefix(rest, "user/"); ok && suffix != "" {
+	if suffix, ok := strings.CutPrefix(rest, "user/"); ok && suffix != "" && !isSystem {
 		t.Kind, t.Suffix = User, suffix
 		return t, nil
 	}
-	rest, ok := strings.CutPrefix(rest, "sys/")
-	if !ok {
-		return t, ErrTopic
-	}
-	id, hasID := "", false
-	if i := strings.Index(rest, "/"+requestID); i >= 0 {
-		rest, id, hasID = rest[:i], rest[i+1+len(requestID):], true
-	}
 	known, ok := systemTopics[Kind(rest)]
 	switch {
-	case !ok, hasID && !known.withID, strings.Contains(id, "/"), len(id) > maxRequestID:
+	case !isSystem, !ok, hasID && !known.withID, strings.Contains(id, "/"), len(id) > maxRequestID:
 		return t, ErrTopic
 	case known.withID && id == "":
 		t.Kind = Kind(rest)
