@@ -114,8 +114,10 @@ func TestHTTPProvisioningRefused(t *testing.T) {
 		{"no api-version", "PUT /" + idScope + "/registrations/d/register", "", "good", 400, 400000, "DPS-35/api-version"},
 		{"registration id", "PUT /" + idScope + "/registrations/d%20d/register" + dpsVersion, "", "good", 400, 400000, "DPS-35/registration-id"},
 		{"never registered", "POST /" + idScope + "/registrations/d" + dpsVersion, "", "good", 404, 404201, "DPS-35/registration"},
-		{"wrong key", registerLine("d"), "", "bad", 401, 401000, "DPS-15/signature"},
-		{"no credential", registerLine("d"), "", "", 401, 401000, "DPS-15/token"},
+		{"wrong key", registerLine("d"), "", "bad", 401, 401002, "DPS-15/signature"},
+		{"no credential", registerLine("d"), "", "", 401, 401002, "DPS-15/token"},
+		{"token of another device", registerLine("e"), "", "good", 401, 401002, "DPS-15/resource"},
+		{"wrong key at a poll", "GET /" + idScope + "/registrations/d/operations/4.0.x" + dpsVersion, "", "bad", 401, 401002, "DPS-15/signature"},
 		{"unknown scope", "PUT /0neFFFFFFFF/registrations/d/register" + dpsVersion, "", "good", 401, 401000, "DPS-26/scope"},
 		{"bad body", registerLine("d"), "{", "good", 400, 400000, "DPS-11/json"},
 		{"other id in the body", registerLine("d"), `{"registrationId":"e"}`, "good", 400, 400000, "DPS-11/registration-id"},
@@ -261,7 +263,7 @@ func TestHTTPTPM(t *testing.T) {
 		{"another storage root key", world(", storageRootKey: " + other.public()), body(ek.public(), srk.public()), "", 401, 401002, "DPS-36/storage-root-key"},
 		{"no keys", world(""), `{"registrationId":"tpm-1"}`, "", 401, 401002, "DPS-36/attestation"},
 		{"storage root key that is none", world(""), body(ek.public(), "AAAA"), "", 400, 400000, "DPS-36/keys"},
-		{"token without a challenge", world(""), body(ek.public(), srk.public()), groupKey, 401, 401000, "DPS-36/no-challenge"},
+		{"token without a challenge", world(""), body(ek.public(), srk.public()), groupKey, 401, 401002, "DPS-36/no-challenge"},
 		{"not enrolled", "", body(ek.public(), srk.public()), "", 404, 404201, "DPS-26/enrollment"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -283,7 +285,7 @@ func TestHTTPTPM(t *testing.T) {
 		t.Parallel()
 		cloud := fakecloud.Start(t, fakecloud.WithWorld(world("")))
 		require.Equal(t, 401, askDPS(t, cloud, registerLine("tpm-1"), body(ek.public(), srk.public())).StatusCode)
-		wantDPSError(t, askDPS(t, cloud, registerLine("tpm-1"), "", "Authorization: "+registrationToken(t, groupKey, idScope, "tpm-1")), 401, 401000)
+		wantDPSError(t, askDPS(t, cloud, registerLine("tpm-1"), "", "Authorization: "+registrationToken(t, groupKey, idScope, "tpm-1")), 401, 401002)
 		refused(t, cloud, "DPS-15/signature")
 	})
 }

@@ -26,6 +26,7 @@ func beginUpload(t *testing.T, cloud *fakecloud.Cloud, name string) grant {
 	t.Helper()
 	r := contosoSays(t, cloud, "POST /devices/dev-01/files"+version, fmt.Sprintf(`{"blobName":%q}`, name), "Content-Type: application/json")
 	require.Equal(t, 200, r.StatusCode, r.body)
+	require.Regexp(t, `"sasToken":"\?sv=\d{4}-\d\d-\d\d&sr=b&sig=[^&"]+&se=[^&"]+&sp=rw&spr=https"`, r.body, "as text: not every client unescapes")
 	var g grant
 	require.NoError(t, json.Unmarshal([]byte(r.body), &g))
 	return g
@@ -46,8 +47,6 @@ func TestHTTPFileUpload(t *testing.T) {
 		g := beginUpload(t, cloud, "logs/today.txt")
 		require.Equal(t, contosoHost, g.HostName)
 		require.Equal(t, "dev-01/logs/today.txt", g.BlobName)
-		require.True(t, strings.HasPrefix(g.SASToken, "?"))
-		require.Contains(t, g.SASToken, "sv=")
 
 		sum := md5.Sum([]byte("hello"))
 		r := blob(t, cloud, "PUT "+g.path()+g.SASToken, "hello", "x-ms-blob-type: BlockBlob", "x-ms-version: 2021-12-02", "If-None-Match: *",

@@ -12,7 +12,7 @@ import (
 const (
 	codeBadRequest   = 400000
 	codeUnauthorized = 401000 // SAS
-	codeCertificate  = 401002 // X.509
+	codeCertificate  = 401002 // X.509, and SAS over HTTPS
 	codeNotFound     = 404201
 	codeNoOperation  = 404203
 

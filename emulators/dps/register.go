@@ -25,6 +25,8 @@ type Caller struct {
 	TPM *azure.DPSTPM
 	// Door is the host name to hand over as assigned hub; empty hands over the hub's own.
 	Door string
+	// HTTPS says that the device does not speak MQTT: some errors have another code there.
+	HTTPS bool
 	// Conn and Address are those of the connection, for the journal.
 	Conn    uint64
 	Address string
@@ -111,8 +113,19 @@ func (x *Session) admit(body []byte) (Instance, admission, *denial) {
 	if !ok {
 		return i, admission{}, s.unknownScope(c)
 	}
-	a, d := s.attest(i, c)
+	a, d := x.attested(i, c)
 	return i, a, d
+}
+
+// attested attests the caller, and gives a refusal the error code that its protocol has: what is wrong with
+// a token is 401000 over MQTT (azure-docs issues 43157 and 48511), 401002 over HTTPS (azure-iot-sdk-node
+// issue 721).
+func (x *Session) attested(i Instance, c Caller) (admission, *denial) {
+	a, d := x.service.attest(i, c)
+	if d != nil && c.HTTPS && d.code == codeUnauthorized {
+		d.code = codeCertificate
+	}
+	return a, d
 }
 
 // checkBody judges a register body: empty, blank, or an object that does not name another device.
@@ -145,7 +158,7 @@ func (x *Session) Poll(_ context.Context, operationID string) Answer {
 		return s.errorAnswer(s.unknownScope(c))
 	}
 	if !x.proven.Load() {
-		if _, d := s.attest(i, c); d != nil {
+		if _, d := x.attested(i, c); d != nil {
 			return s.errorAnswer(d)
 		}
 	}

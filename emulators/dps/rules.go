@@ -76,8 +76,8 @@ var Rules = []rule.Rule{
 			{ID: "operation", Why: "This device has no such operation.", Fix: "Use the operationId of the last register answer; register again when it is gone."},
 			{ID: "missing", Why: "The poll names no operation.", Fix: "Publish to $dps/registrations/GET/iotdps-get-operationstatus/?$rid={rid}&operationId={operationId}."},
 		}},
-	{ID: "DPS-15", Title: "A wrong credential passes CONNECT and SUBSCRIBE and is refused at register with 401", Source: "MicrosoftDocs/azure-docs issues 43157 and 48511; azure-sdk-for-c, az_iot_provisioning_client.c", Grade: rule.Measured,
-		Assumption: "an individual enrollment compares the whole certificate; an expired certificate is refused there too; any skn is accepted",
+	{ID: "DPS-15", Title: "A wrong credential passes CONNECT and SUBSCRIBE and is refused at register with 401", Source: "MicrosoftDocs/azure-docs issues 43157 and 48511; azure-sdk-for-c, az_iot_provisioning_client.c; azure-iot-sdk-node issue 721", Grade: rule.Measured,
+		Assumption: "a token is refused with errorCode 401000, over HTTPS with 401002, a certificate with 401002; an individual enrollment compares the whole certificate; an expired certificate is refused there too; any skn is accepted",
 		Causes: []rule.Cause{
 			{ID: "signature", Why: "No key of an enrollment for this device made the token's signature.", Fix: "Sign with the enrollment's key, base64-decoded; for a group with the key derived for this registration id."},
 			{ID: "token", Why: "The password is no SAS token.", Fix: "Send SharedAccessSignature sr=…&sig=…&se=…&skn=registration as password."},

@@ -89,8 +89,9 @@ func (q c2dQueue) clone() c2dQueue {
 
 // C2DSink is a Downlink that takes messages as they come.
 type C2DSink interface {
-	// Message hands over a message and reports whether it will be sent: false for a client that has not
-	// subscribed, or cannot take more now. complete is called once the client has it. It must not block.
+	// Message hands over a message and reports whether that is done: false for a client that has not
+	// subscribed, or cannot take more now, so that the later ones wait too. True is also for a message that the
+	// client can never take. complete is called once the client has it. It must not block.
 	Message(m C2DMessage, complete func()) bool
 }
 

@@ -59,7 +59,8 @@ func (c *call) serve() dps.Answer {
 		return c.service.Reject(messages[refusal.Code], *refusal)
 	}
 	caller := dps.Caller{Scope: c.path.Scope, RegistrationID: c.path.RegistrationID, APIVersion: c.r.URL.Query().Get("api-version"),
-		Token: c.r.Header.Get("Authorization"), Certificates: c.peer.Certificates, Door: c.peer.Door, Conn: c.peer.Conn, Address: c.address()}
+		Token: c.r.Header.Get("Authorization"), Certificates: c.peer.Certificates, Door: c.peer.Door, HTTPS: true,
+		Conn: c.peer.Conn, Address: c.address()}
 	session := c.service.Open(caller)
 	if c.path.Kind == azure.DPSPathPoll {
 		return session.Poll(c.r.Context(), c.path.OperationID) // a body, which the C and Node SDKs may send, does not count

@@ -1,21 +1,39 @@
 package mqtt
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/fakecloud/fakecloud/emulators/iothub"
 	"github.com/fakecloud/fakecloud/internal/broker"
+	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/wire/azure"
 )
 
 var _ iothub.C2DSink = (*device)(nil)
 
+// maxTopic is the length of a string in MQTT.
+const maxTopic = 0xffff
+
 // Message implements iothub.C2DSink. The PUBACK completes a message; where QoS 0 was granted, sending
-// does.
+// does. A message whose properties are too long for a topic, once escaped, is passed over: it holds up no
+// other and waits for its time to live, or for a client that polls over HTTPS.
 func (d *device) Message(m iothub.C2DMessage, complete func()) bool {
+	topic, ok := d.devicebound(deviceboundBag(d.id, m))
+	switch {
+	case !ok:
+		return false
+	case len(topic) > maxTopic:
+		d.head.hub.Journal().Append(journal.Event{Platform: iothub.Platform, Endpoint: d.id.Hub, Conn: d.origin.Conn, Address: d.origin.Address,
+			Device: d.id.Name(), Kind: journal.C2D, Dir: journal.Out,
+			Detail:     fmt.Sprintf("message passed over: its properties make a topic of %d bytes, MQTT takes %d", len(topic), maxTopic),
+			Properties: map[string]string{"sequenceNumber": strconv.FormatUint(m.Seq, 10)}})
+		return true
+	}
 	return d.link.Send(broker.Outgoing{
-		Topic: azure.DeviceboundTopic(d.id.DeviceID, d.id.ModuleID, deviceboundBag(d.id, m)), Payload: m.Body, Shown: m.Shown, QoS: 1,
+		Topic: topic, Payload: m.Body, Shown: m.Shown, QoS: 1,
 		Acked: complete,
 		Sent: func(qos byte) {
 			if qos == 0 {
@@ -23,6 +41,18 @@ func (d *device) Message(m iothub.C2DMessage, complete func()) bool {
 			}
 		},
 	})
+}
+
+// devicebound returns the topic for a message in the spelling of the ids that the client has subscribed to;
+// ok is false where it has subscribed to none.
+func (d *device) devicebound(bag []azure.Property) (topic string, ok bool) {
+	topic = azure.DeviceboundTopic(d.id.DeviceID, d.id.ModuleID, bag)
+	if _, ok = d.link.Subscribed(topic); ok {
+		return topic, true
+	}
+	topic = azure.DeviceboundTopic(azure.EscapeTopicID(d.id.DeviceID), azure.EscapeTopicID(d.id.ModuleID), bag)
+	_, ok = d.link.Subscribed(topic)
+	return topic, ok
 }
 
 // expiryFormat is what the C# SDK parses exactly.

@@ -13,6 +13,7 @@ import (
 	"github.com/fakecloud/fakecloud/internal/broker/brokertest"
 	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/rule"
+	"github.com/fakecloud/fakecloud/internal/wire/azure"
 )
 
 func (c *cloud) send(m iothub.C2D) {
@@ -175,4 +176,52 @@ func TestC2DForAModule(t *testing.T) {
 	require.NoError(t, err)
 	p := conn.NextPublish()
 	require.Equal(t, "devices/dev-01/modules/mod-a/messages/devicebound/%24.to=%2Fdevices%2Fdev-01%2Fmodules%2Fmod-a%2Fmessages%2FdeviceBound", p.Topic)
+}
+
+// An id with # or + cannot stand in a topic as it is (MQTT 3.1.1, 3.3.2-2), and one with % may be written both ways.
+func TestC2DForAnIDThatNeedsEscapes(t *testing.T) {
+	t.Parallel()
+	for _, h := range []struct{ id, filter, topic string }{
+		{"Dev#01", "devices/Dev%2301/messages/devicebound/#", "devices/Dev%2301/messages/devicebound/"},
+		{"Dev#01", "devices/+/messages/devicebound/#", "devices/Dev%2301/messages/devicebound/"},
+		{"a+b", "devices/a%2Bb/messages/devicebound/#", "devices/a%2Bb/messages/devicebound/"},
+		{"a%b", "devices/a%b/messages/devicebound/#", "devices/a%b/messages/devicebound/"},
+		{"a%b", "devices/a%25b/messages/devicebound/#", "devices/a%25b/messages/devicebound/"},
+	} {
+		t.Run(h.id+" by "+h.filter, func(t *testing.T) {
+			t.Parallel()
+			c := newCloud(t)
+			c.put(h.id, keys())
+			conn := c.signIn(brokertest.Connect{ClientID: h.id, Username: brokertest.Text(contoso + "/" + azure.Escape(h.id) + "/?api-version=2021-04-12"),
+				Password: brokertest.Text(sas(contoso+"/devices/"+h.id, ""))})
+			conn.Send(brokertest.Subscribe(1, 1, h.filter))
+			conn.Expect(0x90, 3, 0, 1, 1)
+			_, err := c.hub.SendC2D(contoso, h.id, "", iothub.C2D{Body: []byte("x")})
+			require.NoError(t, err)
+			p := conn.NextPublish()
+			require.Equal(t, h.topic+"%24.to=%2Fdevices%2F"+azure.Escape(h.id)+"%2Fmessages%2FdeviceBound", p.Topic)
+		})
+	}
+}
+
+// A message that no topic can hold stays in the queue and keeps nobody waiting.
+func TestC2DTooLongForATopicHoldsUpNone(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	conn := c.connect()
+	conn.Send(brokertest.Subscribe(1, 1, devicebound))
+	conn.Expect(0x90, 3, 0, 1, 1)
+	c.send(iothub.C2D{Properties: []iothub.C2DProperty{{Name: "k", Value: strings.Repeat("ä", 11_000)}}})
+	c.send(iothub.C2D{Body: []byte("next")})
+	p := conn.NextPublish()
+	require.Equal(t, toDev01, p.Topic)
+	require.Equal(t, "next", string(p.Payload))
+	conn.Send(brokertest.Puback(p.ID))
+	c.settled(1)
+	passed, _ := c.journal.Select(journal.Filter{Kind: journal.C2D, Match: func(e *journal.Event) bool { return strings.Contains(e.Detail, "passed over") }})
+	require.Len(t, passed, 1)
+	require.Equal(t, "1", passed[0].Properties["sequenceNumber"])
+	d, err := c.hub.GetDevice(contoso, "dev-01")
+	require.NoError(t, err)
+	require.Equal(t, 1, d.CloudToDeviceMessageCount, "it waits for its time to live")
 }

@@ -116,11 +116,20 @@ func describeJSON(err error) string {
 	case errors.As(err, &syntax):
 		return fmt.Sprintf("at byte %d: %v", syntax.Offset, syntax)
 	case errors.As(err, &kind):
-		return fmt.Sprintf("field %s is no %s", kind.Field, kind.Type)
+		want := jsonKinds[kind.Type.Kind().String()]
+		if kind.Field == "" {
+			return "it is no " + want
+		}
+		return fmt.Sprintf("field %s is no %s", kind.Field, want)
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return "it ends too early"
 	}
 	return "it cannot be read"
+}
+
+// jsonKinds are JSON's names for the kinds of Go types that bodies are read into.
+var jsonKinds = map[string]string{
+	"string": "string", "bool": "boolean", "int": "number", "slice": "array", "struct": "object", "map": "object",
 }
 
 // DPSOperation is the answer to register and poll (RegistrationOperationStatus).

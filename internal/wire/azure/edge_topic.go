@@ -101,5 +101,5 @@ func parseInt(text string) (int, bool) {
 
 // InputTopic returns the topic on which a module of the gateway gets a message.
 func InputTopic(device, module, input string, bag []Property) string {
-	return devicesPrefix + device + modulesPart + module + "/inputs/" + input + "/" + FormatBag(bag)
+	return identityPrefix(device, module) + "/inputs/" + input + "/" + FormatBag(bag)
 }

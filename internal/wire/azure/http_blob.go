@@ -66,11 +66,11 @@ func blobSignature(key []byte, f url.Values, resource string) []byte {
 	return mac.Sum(nil)
 }
 
-// FormatBlobSAS signs and returns the query, with its question mark.
+// FormatBlobSAS signs and returns the query, with its question mark; sv comes first, as in Azure Storage's own.
 func FormatBlobSAS(s BlobSAS, key []byte, resource string) string {
 	f := url.Values{"sv": {BlobVersion}, "sr": {s.Resource}, "sp": {s.Permissions}, "spr": {"https"}, "se": {s.Expiry.UTC().Format(blobTime)}}
-	f.Set("sig", base64.StdEncoding.EncodeToString(blobSignature(key, f, resource)))
-	return "?" + f.Encode()
+	sig := url.QueryEscape(base64.StdEncoding.EncodeToString(blobSignature(key, f, resource)))
+	return "?sv=" + BlobVersion + "&sr=" + s.Resource + "&sig=" + sig + "&se=" + url.QueryEscape(f.Get("se")) + "&sp=" + s.Permissions + "&spr=https"
 }
 
 // Limits of a block list.

@@ -80,6 +80,21 @@ func TestHubBatchErrors(t *testing.T) {
 	}
 }
 
+// The answer shows these texts to clients, who know JSON and no Go.
+func TestHubBatchErrorsSpeakJSON(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		`{}`:                                  "it is no array",
+		`[1]`:                                 "it is no object",
+		`[{"body":1}]`:                        "field body is no string",
+		`[{"body":"","base64Encoded":"yes"}]`: "field base64Encoded is no boolean",
+		`[{"body":"","properties":[]}]`:       "field properties is no object",
+	} {
+		_, err := ParseHubBatch([]byte(text))
+		require.EqualError(t, err, "not a batch of messages: "+want, text)
+	}
+}
+
 func TestBlobSAS(t *testing.T) {
 	t.Parallel()
 	expiry := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)

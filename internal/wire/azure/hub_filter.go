@@ -1,6 +1,9 @@
 package azure
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // HubFilterKind says what a device subscribes to.
 type HubFilterKind byte
@@ -14,7 +17,8 @@ const (
 	HubFilterMethods                          // direct methods, all or one name
 )
 
-// ParseHubFilter classes a SUBSCRIBE filter of the device or, where module is not empty, the module.
+// ParseHubFilter classes a SUBSCRIBE filter of the device or, where module is not empty, the module. Its ids
+// may stand as they are or with % # and + percent-encoded.
 // devices/+/messages/devicebound/# is what the embedded C SDK and its ports send.
 func ParseHubFilter(filter, device, module string) HubFilterKind {
 	switch filter {
@@ -26,20 +30,18 @@ func ParseHubFilter(filter, device, module string) HubFilterKind {
 	if name, ok := strings.CutPrefix(filter, methodsPost); ok && name != "" && !strings.Contains(name, "+") {
 		return HubFilterMethods
 	}
-	for _, own := range DeviceboundFilters(device, module) {
-		if filter == own {
-			return HubFilterDevicebound
-		}
+	if slices.Contains(DeviceboundFilters(device, module), filter) ||
+		slices.Contains(DeviceboundFilters(EscapeTopicID(device), EscapeTopicID(module)), filter) {
+		return HubFilterDevicebound
 	}
 	return HubFilterOther
 }
 
 // DeviceboundFilters returns the filters under which a device or module receives messages.
 func DeviceboundFilters(device, module string) []string {
-	own := devicesPrefix + device
+	own := identityPrefix(device, module)
 	if module == "" {
 		return []string{own + deviceboundEnd + "#", devicesPrefix + "+" + deviceboundEnd + "#"}
 	}
-	own += modulesPart + module
 	return []string{own + "/#", own + "/inputs/#", own + deviceboundEnd + "#"}
 }

@@ -106,11 +106,29 @@ func EventsTopic(device, module string, bag []Property) string {
 }
 
 // EventsPrefix returns the telemetry topic without trailing slash and bag.
-func EventsPrefix(device, module string) string {
+func EventsPrefix(device, module string) string { return identityPrefix(device, module) + eventsPart }
+
+// identityPrefix returns how an identity's topics and filters begin: devices/{id}[/modules/{id}]. An id may
+// hold # and +, which MQTT keeps for filters (3.1.1, section 4.7.1); such an id stands percent-encoded.
+func identityPrefix(device, module string) string {
+	prefix := devicesPrefix + withoutWildcards(device)
 	if module != "" {
-		device += modulesPart + module
+		prefix += modulesPart + withoutWildcards(module)
 	}
-	return devicesPrefix + device + eventsPart
+	return prefix
+}
+
+func withoutWildcards(id string) string {
+	if strings.ContainsAny(id, "+#") {
+		return EscapeTopicID(id)
+	}
+	return id
+}
+
+// EscapeTopicID percent-encodes what may not stand in a topic, and the percent sign with it. Some clients
+// write every id so.
+func EscapeTopicID(id string) string {
+	return strings.NewReplacer("%", "%25", "#", "%23", "+", "%2B").Replace(id)
 }
 
 // TwinResultTopic returns the topic of a twin request's answer; version, the new one of a reported
@@ -136,8 +154,5 @@ func MethodTopic(method, rid string) string {
 
 // DeviceboundTopic returns the topic of a cloud-to-device message.
 func DeviceboundTopic(device, module string, bag []Property) string {
-	if module != "" {
-		device += modulesPart + module
-	}
-	return devicesPrefix + device + deviceboundEnd + FormatBag(bag)
+	return identityPrefix(device, module) + deviceboundEnd + FormatBag(bag)
 }
