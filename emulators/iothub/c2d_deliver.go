@@ -113,6 +113,7 @@ func (s *Service) settle(box mailbox, lock string, o Outcome) error {
 		m.lockedUntil = time.Time{}
 		if m.DeliveryCount < maxDeliveries {
 			s.c2d.Put(box.key(), q)
+			s.pump(s.session(box.hub, box.device, box.module)) // whoever is connected and was not sent it
 			return nil
 		}
 		o = exceeded
@@ -152,12 +153,12 @@ func (s *Service) removeC2D(box mailbox, q c2dQueue, i int, o Outcome) c2dQueue 
 		t.Stop()
 		delete(s.c2dTimers, k)
 	}
+	if wanted := m.Ack == AckFull || m.Ack == AckPositive && o == Completed || m.Ack == AckNegative && o != Completed; wanted {
+		s.feedBack(box, m, o) // before the journal says so: who waits for the event may read it
+	}
 	e := s.c2dEvent(box, "message "+string(o))
 	e.Properties = map[string]string{"sequenceNumber": strconv.FormatUint(m.Seq, 10), "outcome": string(o)}
 	s.journal.Append(e)
-	if wanted := m.Ack == AckFull || m.Ack == AckPositive && o == Completed || m.Ack == AckNegative && o != Completed; wanted {
-		s.feedBack(box, m, o)
-	}
 	return q
 }
 

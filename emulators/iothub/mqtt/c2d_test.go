@@ -225,3 +225,21 @@ func TestC2DTooLongForATopicHoldsUpNone(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, d.CloudToDeviceMessageCount, "it waits for its time to live")
 }
+
+// What a request over HTTPS abandons is in the queue again (HUB-63), and a connected subscriber is sent it.
+func TestC2DAbandonedElsewhereIsDelivered(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	c.send(iothub.C2D{Body: []byte("x")})
+	polls := iothub.Identity{Hub: contoso, DeviceID: "dev-01"}
+	m, ok := c.hub.ReceiveC2D(polls)
+	require.True(t, ok)
+	conn := c.connect()
+	conn.Send(brokertest.Subscribe(1, 1, devicebound), brokertest.Pingreq)
+	conn.Expect(0x90, 3, 0, 1, 1, 0xd0, 0)
+	require.NoError(t, c.hub.SettleC2D(polls, m.Lock, iothub.Abandoned))
+	p := conn.NextPublish()
+	require.Equal(t, "x", string(p.Payload))
+	conn.Send(brokertest.Puback(p.ID))
+	c.settled(1)
+}
