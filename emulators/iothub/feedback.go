@@ -2,6 +2,7 @@ package iothub
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -39,13 +40,22 @@ func (s *Service) ReceiveFeedback(hub string) (batch FeedbackBatch, ok bool) {
 		return batch, false
 	}
 	read, _ := s.side.feedbackRead.Get(h.Host)
-	records := s.Feedback(h.Host, read)
+	records := s.pendingFeedback(h.Host, read)
 	if len(records) == 0 {
 		return batch, false
 	}
 	batch = FeedbackBatch{Lock: s.ids.GUID(), Records: records[:min(len(records), maxFeedbackBatch)]}
 	s.side.held[h.Host] = feedbackHeld{lock: batch.Lock, last: batch.Records[len(batch.Records)-1].Seq, until: now.Add(feedbackLock)}
 	return batch, true
+}
+
+// pendingFeedback is the feedback after a record that a reader still gets: that of a device which was deleted since
+// goes with it, also where another has its id now.
+func (s *Service) pendingFeedback(hub string, since uint64) []Feedback {
+	return slices.DeleteFunc(s.Feedback(hub, since), func(f Feedback) bool {
+		d, ok := s.devices.Get(key(hub, f.DeviceID))
+		return !ok || d.GenerationID != f.DeviceGenerationID
+	})
 }
 
 // SettleFeedback completes a batch, or gives it back. ErrPrecondition says that the lock is unknown or has

@@ -10,7 +10,27 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fakecloud/fakecloud/emulators/iothub"
+	"github.com/fakecloud/fakecloud/internal/rule"
 )
+
+// SVC-7: the feedback of a device that nobody has read yet goes with the device, and its successor has none of it.
+func TestFeedbackOfDeletedDevice(t *testing.T) {
+	t.Parallel()
+	b := newBackend(t)
+	const path = "/messages/serviceBound/feedback"
+	for _, id := range []string{"gone", "stays"} {
+		b.create(id)
+		_, err := b.hub.SendC2D(contoso, id, "", iothub.C2D{MessageID: "m", Ack: iothub.AckFull})
+		require.NoError(t, err)
+		b.do("DELETE", "/devices/"+id+"/commands", "").ok(200)
+	}
+	b.do("DELETE", "/devices/gone", "").ok(204)
+	b.create("gone")
+	records := b.do("GET", path, "").list()
+	require.Len(t, records, 1)
+	require.Equal(t, "stays", records[0]["deviceId"])
+	rule.Proves(t, "SVC-7")
+}
 
 func TestFeedback(t *testing.T) {
 	t.Parallel()
