@@ -108,7 +108,7 @@ var Rules = []rule.Rule{
 			{ID: "qos2", Why: "The message was published with QoS 2.", Fix: "Publish with QoS 0 or 1."},
 		}},
 	{ID: "MS-18", Title: "A valid version 3 model is answered on amo_v3/ms with Success and the request's id", Source: srcAM + "; " + srcSample, Grade: rule.Documented,
-		Assumption: "the answer has the fields of version 4 (id, modelId, message, status)"},
+		Assumption: "the answer has the fields of version 4 (id, modelId, message, status); an answer waits up to 10 s for the subscription to its topic, as the real service's jobs take that long"},
 	{ID: "MS-19", Title: "An instantiation is answered on amo_v3/ip with progress and then Success", Source: srcAM + "; " + srcSample, Grade: rule.Documented},
 	{ID: "MS-20", Title: "A model that is wrong or unknown is answered with Failed and its errors; the connection stays", Source: srcV4Doc + "; " + srcAM, Grade: rule.Documented,
 		Assumption: "errors are a list of path and message",

@@ -3,6 +3,7 @@ package mqtt_test
 import (
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -105,6 +106,50 @@ func TestModelV3(t *testing.T) {
 		require.Equal(t, mindsphere.Point{Time: time.Date(2020, 8, 1, 0, 15, 10, 100e6, time.UTC), Value: "21.5", QualityCode: "-1", DataType: "DOUBLE", Agent: "camexia_a"}, points[0])
 		require.Len(t, s.svc.TimeSeries("camexia", pump.AssetID, "climate", "running", time.Time{}, time.Time{}), 1)
 		rule.Proves(t, "MS-22", "MS-23/not-instantiated")
+	})
+}
+
+// MS-19: the vendor's sample (MindConnectClient.py) publishes the instantiation right behind its CONNECT, and
+// subscribes when the CONNACK has come. It gets the answers; whoever subscribes long after does not.
+func TestAnswersWaitForTheSubscription(t *testing.T) {
+	onWire(t, func(t *testing.T, s *server) {
+		a := s.agent(t)
+		a.publish("amo_v3/m", file(t, "model-v3.json"))
+		a.next(t, "amo_v3/ms")
+		leaf := s.leaf(t, "camexia-ca", "a")
+		s.attempt(t, brokertest.Connect{ClientID: "camexia_a"}, chain(leaf)...).ExpectClosed()
+		require.NoError(t, s.clock.Advance(mindsphere.DefaultProvisioning))
+		for _, c := range []struct {
+			session bool
+			later   time.Duration
+			answers []string
+		}{
+			{true, 0, []string{"InProgress", "InProgress", "Success"}},
+			{false, 10 * time.Second, []string{"InProgress", "InProgress", "Success"}},
+			{false, 10*time.Second + 1, nil},
+		} {
+			conn := s.dial(t, leaf.Leaf)
+			conn.Send(slices.Concat(brokertest.Connect{ClientID: "camexia_a", Session: c.session}.Bytes(),
+				brokertest.Publish{Topic: out + "amo_v3/i", Payload: []byte(instance)}.Bytes()))
+			conn.Expect(0x20, 2, 0, 0)
+			synctest.Wait()
+			s.clock.Freeze()
+			require.NoError(t, s.clock.Advance(c.later))
+			s.clock.Resume()
+			conn.Send(brokertest.Subscribe(1, 1, in+"agm_v3/tr"))
+			conn.Expect(0x90, 3, 0, 1, 1)
+			conn.Send(brokertest.Subscribe(2, 1, in+"amo_v3/ip"))
+			conn.Expect(0x90, 3, 0, 2, 1)
+			for _, status := range c.answers {
+				p := conn.NextPublish()
+				require.Equal(t, in+"amo_v3/ip", p.Topic)
+				require.Contains(t, string(p.Payload), `"status":"`+status+`"`)
+				conn.Send(brokertest.Puback(p.ID))
+			}
+			conn.ExpectSilence(time.Second)
+			conn.Send(brokertest.Disconnect)
+			conn.ExpectClosed()
+		}
 	})
 }
 

@@ -18,6 +18,7 @@ type device struct {
 	link    broker.Link
 	keep    bool // clean session 0
 	session *mindsphere.Session
+	held    []heldAnswer
 }
 
 var _ broker.Device = (*device)(nil)
@@ -55,7 +56,7 @@ func (d *device) Subscribe(filter string, qos byte) broker.Verdict {
 			Seen: shown(filter), Expected: wire.NearFilter(filter, d.id.Tenant, d.id.ClientID)})
 	}
 	d.head.subscribe(d, broker.Subscription{Filter: filter, QoS: qos})
-	return broker.Verdict{Granted: qos}
+	return broker.Verdict{Granted: qos, After: func() { d.release(filter) }}
 }
 
 // judgeFilter decides MS-16.
@@ -100,14 +101,14 @@ func (d *device) Publish(ctx context.Context, m broker.Message) broker.Verdict {
 	return broker.Verdict{After: d.after(out.Answers)}
 }
 
-// after sends answers once the message is acknowledged, and keeps them like any other message.
+// after sends answers once the message is acknowledged.
 func (d *device) after(answers []mindsphere.Message) func() {
 	if len(answers) == 0 {
 		return nil
 	}
 	return func() {
 		for _, m := range answers {
-			d.head.Deliver(d.id, m)
+			d.answer(m)
 		}
 	}
 }

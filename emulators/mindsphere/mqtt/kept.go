@@ -149,7 +149,7 @@ func (h *Head) unsubscribe(d *device, filter string) {
 
 // Deliver implements mindsphere.Carrier: applications send with QoS 1, lowered to what was granted.
 func (h *Head) Deliver(to mindsphere.Identity, m mindsphere.Message) mindsphere.Delivery {
-	w := waiting{Topic: wire.Branch(to.Tenant, to.ClientID, wire.Inbound) + m.Channel.String(), Payload: m.Payload, Shown: m.Shown}
+	w := waiting{Topic: inbox(to, m), Payload: m.Payload, Shown: m.Shown}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	d := h.live[to.ClientID]
