@@ -21,7 +21,7 @@ func (c Config) token() (string, error) {
 	now := c.Timing.Now()
 	claims := wire.TokenClaims{
 		Issuer: c.clientID(), Subject: c.clientID(), Audience: wire.Audience{wire.TokenAudience}, Schemas: []string{wire.TokenSchema},
-		Tenant: c.Tenant, ID: randomID(), IssuedAt: now.Unix(), NotBefore: now.Unix(), Expires: now.Add(c.TokenLife).Unix(),
+		Tenant: c.Tenant, ID: randomID(), IssuedAt: wire.Seconds(now.Unix()), NotBefore: wire.Seconds(now.Unix()), Expires: wire.Seconds(now.Add(c.TokenLife).Unix()),
 	}
 	text, err := wire.SignToken(claims, c.Certificate.Certificate, key)
 	if err != nil {

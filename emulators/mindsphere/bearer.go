@@ -59,15 +59,17 @@ const notBeforeLeeway = 2 * time.Second
 // checkClaims judges what a token says.
 func (s *Service) checkClaims(claims mindsphere.TokenClaims, clientID string) (tenant string, r *rule.Refusal) {
 	now := s.clock.Wall().UTC()
-	at := func(seconds int64) string { return time.Unix(seconds, 0).UTC().Format(time.RFC3339) }
+	at := func(seconds mindsphere.Seconds) string {
+		return time.Unix(int64(seconds), 0).UTC().Format(time.RFC3339)
+	}
 	prefix, _, _ := mindsphere.SplitClientID(clientID)
 	t, ok := s.Tenant(claims.Tenant)
 	switch {
 	case !slices.Contains(claims.Audience, mindsphere.TokenAudience):
 		return "", refuseToken("MS-32/audience", "the token is not made for the MQTT broker", fmt.Sprintf("aud %q", claims.Audience[:min(len(claims.Audience), 3)]), `aud ["MQTTBroker"]`)
-	case claims.Expires <= now.Unix():
+	case int64(claims.Expires) <= now.Unix():
 		return "", refuseToken("MS-32/expired", "the token has expired, or has no exp", "exp "+at(claims.Expires), "an exp after "+stamp(now))
-	case claims.NotBefore > now.Add(notBeforeLeeway).Unix():
+	case int64(claims.NotBefore) > now.Add(notBeforeLeeway).Unix():
 		return "", refuseToken("MS-32/not-yet-valid", "the token is not valid yet", "nbf "+at(claims.NotBefore), "an nbf before "+stamp(now))
 	case !ok || t.Region != Private || prefix != t.Name:
 		return "", refuseToken("MS-32/tenant", "the claim ten names no private cloud tenant, or not that of the client id",

@@ -10,6 +10,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 )
 
@@ -28,7 +30,24 @@ const (
 	maxX5C   = 10       // certificates
 )
 
-// TokenClaims are the claims of an agent's token. Times are seconds since 1970, 0 where absent.
+// Seconds is a time of a token: seconds since 1970, 0 where absent. It is read from any number, of which the whole
+// seconds count (RFC 7519 section 2, NumericDate).
+type Seconds int64
+
+// UnmarshalJSON reads a number.
+func (s *Seconds) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		return nil
+	}
+	f, err := strconv.ParseFloat(string(b), 64)
+	if err != nil || math.Abs(f) > 1<<53 {
+		return fmt.Errorf("%.40q is no time in seconds", b)
+	}
+	*s = Seconds(f)
+	return nil
+}
+
+// TokenClaims are the claims of an agent's token.
 type TokenClaims struct {
 	Issuer    string   `json:"iss"` // the client id, as Subject
 	Subject   string   `json:"sub"`
@@ -36,9 +55,9 @@ type TokenClaims struct {
 	Schemas   []string `json:"schemas"`
 	Tenant    string   `json:"ten"`
 	ID        string   `json:"jti"`
-	IssuedAt  int64    `json:"iat"`
-	NotBefore int64    `json:"nbf,omitempty"`
-	Expires   int64    `json:"exp"`
+	IssuedAt  Seconds  `json:"iat"`
+	NotBefore Seconds  `json:"nbf,omitempty"`
+	Expires   Seconds  `json:"exp"`
 }
 
 // Audience is one name or a list of them (RFC 7519 section 4.1.3).

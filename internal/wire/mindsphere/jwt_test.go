@@ -52,6 +52,8 @@ func TestParseTokenRefuses(t *testing.T) {
 		b64(`{"x5c":["*"]}`) + "." + b64("{}") + ".":       mindsphere.ErrTokenX5C,
 		b64(`{"x5c":["aGk="]}`) + "." + b64("{}") + ".":    mindsphere.ErrTokenX5C,
 		b64("{}") + "." + b64(`{"aud":5}`) + ".":           mindsphere.ErrToken,
+		b64("{}") + "." + b64(`{"exp":"5"}`) + ".":         mindsphere.ErrToken,
+		b64("{}") + "." + b64(`{"exp":1e300}`) + ".":       mindsphere.ErrToken,
 		strings.Repeat("a", 70<<10) + "." + b64("x") + ".": mindsphere.ErrToken,
 	} {
 		got, err := mindsphere.ParseToken(text)
@@ -61,6 +63,9 @@ func TestParseTokenRefuses(t *testing.T) {
 	got, err := mindsphere.ParseToken(b64(`{"alg":"RS256"}`) + "." + b64(`{"aud":"MQTTBroker"}`) + ".")
 	require.ErrorIs(t, err, mindsphere.ErrTokenX5C)
 	require.Equal(t, mindsphere.Audience{"MQTTBroker"}, got.Claims.Audience)
+	got, err = mindsphere.ParseToken(b64("{}") + "." + b64(`{"iat":null,"nbf":1700000000.75,"exp":1.7e9}`) + ".")
+	require.ErrorIs(t, err, mindsphere.ErrTokenX5C)
+	require.Equal(t, [3]mindsphere.Seconds{0, 1700000000, 1700000000}, [3]mindsphere.Seconds{got.Claims.IssuedAt, got.Claims.NotBefore, got.Claims.Expires})
 }
 
 func FuzzParseToken(f *testing.F) {
