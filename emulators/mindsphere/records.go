@@ -1,6 +1,7 @@
 package mindsphere
 
 import (
+	"bytes"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -200,8 +201,8 @@ func (s *Service) keepCA(tenant string, c CA) (kept CA, restore func(), err erro
 	return c, restore, nil
 }
 
-// VerifyCA proves possession of a CA's key: proof is a certificate (PEM) with the CA's registration code as
-// common name, signed by that key. Only then are the CA's agents accepted.
+// VerifyCA proves possession of a CA's key: proof is a certificate or a certificate request (PEM) with the CA's
+// registration code as common name, signed by that key. Only then are the CA's agents accepted.
 func (s *Service) VerifyCA(tenant, id, proof string) error {
 	fail := func(err error) error {
 		return fmt.Errorf("CA certificate %q of tenant %q: %w", clip(id), clip(tenant), err)
@@ -210,15 +211,12 @@ func (s *Service) VerifyCA(tenant, id, proof string) error {
 	if !ok {
 		return fail(ErrNotFound)
 	}
-	cert, _, err := readCertificate(proof)
+	name, err := s.proven(proof, s.certs.Certificate(c.Certificate))
 	if err != nil {
 		return fail(err)
 	}
-	if cert.Subject.CommonName != c.RegistrationCode {
-		return fail(invalid("the verification certificate has CN=%q instead of the registration code %q", clip(cert.Subject.CommonName), c.RegistrationCode))
-	}
-	if _, err := pki.Chain([]*x509.Certificate{cert}, []*x509.Certificate{s.certs.Certificate(c.Certificate)}, s.clock.Wall()); err != nil {
-		return fail(invalid("the verification certificate was not issued by this CA: %v", err))
+	if name != c.RegistrationCode {
+		return fail(invalid("the proof has CN=%q instead of the registration code %q", clip(name), c.RegistrationCode))
 	}
 	_, err = s.cas.Update(key(tenant, id), func(now CA) (CA, error) {
 		if now.RegistrationCode != c.RegistrationCode {
@@ -231,6 +229,29 @@ func (s *Service) VerifyCA(tenant, id, proof string) error {
 		return err
 	}
 	return s.enroll(tenant)
+}
+
+// proven returns the common name of a certificate or certificate request that the CA's key has signed.
+func (s *Service) proven(proof string, ca *x509.Certificate) (commonName string, err error) {
+	block, _ := pem.Decode([]byte(proof))
+	if block == nil || !strings.HasSuffix(block.Type, "CERTIFICATE REQUEST") {
+		cert, _, err := readCertificate(proof)
+		if err != nil {
+			return "", err
+		}
+		if _, err := pki.Chain([]*x509.Certificate{cert}, []*x509.Certificate{ca}, s.clock.Wall()); err != nil {
+			return "", invalid("the verification certificate was not issued by this CA: %v", err)
+		}
+		return cert.Subject.CommonName, nil
+	}
+	csr, err := x509.ParseCertificateRequest(block.Bytes)
+	switch {
+	case err != nil:
+		return "", invalid("certificate request: %v", err)
+	case !bytes.Equal(csr.RawSubjectPublicKeyInfo, ca.RawSubjectPublicKeyInfo) || csr.CheckSignature() != nil:
+		return "", invalid("the certificate request was not signed with the CA's key")
+	}
+	return csr.Subject.CommonName, nil
 }
 
 // CA returns one CA certificate of a tenant.

@@ -144,11 +144,15 @@ func (c *call) authorize() (tenant, why string) {
 	name := token
 	if part := strings.Split(token, "."); len(part) == 3 {
 		var claims struct {
-			Tenant string `json:"ten"`
+			Tenant  string   `json:"ten"`
+			Expires *float64 `json:"exp"` // RFC 7519 section 2: a number, whole or not
 		}
 		raw, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(part[1], "="))
 		if err != nil || json.Unmarshal(raw, &claims) != nil || claims.Tenant == "" {
 			return "", "the bearer token has no claim ten with the tenant's name"
+		}
+		if claims.Expires != nil && *claims.Expires <= float64(c.svc.Clock().Wall().Unix()) {
+			return "", "the bearer token has expired; an agent asks for a new one on agm_v3/t"
 		}
 		name = claims.Tenant
 	}

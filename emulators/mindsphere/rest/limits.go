@@ -8,12 +8,15 @@ import (
 // limit is how many requests of one operation a tenant may make ("MindConnect MQTT usage quota and limits",
 // offerings XS and up).
 type limit struct {
-	in30s, inHour int // 0: no limit
+	in30s, in60s, inHour int // 0: no limit
 }
 
 // String tells the limit for a message.
 func (l limit) String() string {
 	text := fmt.Sprintf("%d in 30 s", l.in30s)
+	if l.in60s > 0 {
+		text += fmt.Sprintf(", %d in 60 s", l.in60s)
+	}
 	if l.inHour > 0 {
 		text += fmt.Sprintf(", %d in an hour", l.inHour)
 	}
@@ -22,16 +25,16 @@ func (l limit) String() string {
 
 // limits are the published ones, by pattern.
 var limits = map[string]limit{
-	"POST /api/mindconnectmqtt/v3/caCertificates":                      {2, 10},
-	"GET /api/mindconnectmqtt/v3/caCertificates":                       {10, 30},
-	"GET /api/mindconnectmqtt/v3/caCertificates/{id}":                  {10, 30},
-	"DELETE /api/mindconnectmqtt/v3/caCertificates/{id}":               {2, 10},
-	"GET /api/mindconnectmqtt/v3/caCertificates/{id}/registrationCode": {2, 10},
-	"POST /api/mindconnectmqtt/v3/caCertificates/{id}/verify":          {2, 10},
-	"POST /api/mindconnectmqtt/v3/agentCertificates":                   {10, 0},
-	"GET /api/mindconnectmqtt/v3/agentCertificates":                    {30, 0},
-	"GET /api/mindconnectmqtt/v3/agentCertificates/{id}":               {30, 0},
-	"DELETE /api/mindconnectmqtt/v3/agentCertificates/{id}":            {5, 0},
+	"POST /api/mindconnectmqtt/v3/caCertificates":                      {2, 0, 10},
+	"GET /api/mindconnectmqtt/v3/caCertificates":                       {10, 0, 30},
+	"GET /api/mindconnectmqtt/v3/caCertificates/{id}":                  {10, 0, 30},
+	"DELETE /api/mindconnectmqtt/v3/caCertificates/{id}":               {2, 0, 10},
+	"GET /api/mindconnectmqtt/v3/caCertificates/{id}/registrationCode": {2, 0, 10},
+	"POST /api/mindconnectmqtt/v3/caCertificates/{id}/verify":          {2, 0, 10},
+	"POST /api/mindconnectmqtt/v3/agentCertificates":                   {10, 0, 0},
+	"GET /api/mindconnectmqtt/v3/agentCertificates":                    {30, 40, 0},
+	"GET /api/mindconnectmqtt/v3/agentCertificates/{id}":               {30, 0, 0},
+	"DELETE /api/mindconnectmqtt/v3/agentCertificates/{id}":            {5, 20, 0},
 }
 
 // admit counts a request and reports whether it is within the limits, which only tenants with RateLimits have.
@@ -48,23 +51,22 @@ func (h *Handler) admit(tenant, pattern string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	k := tenant + " " + pattern
-	var hour []time.Time
-	recent := 0
-	for _, at := range h.calls[k] {
-		if now.Sub(at) < time.Hour {
-			hour = append(hour, at)
+	calls := h.calls[k]
+	within := func(span time.Duration) (n int) {
+		for _, at := range calls {
+			if now.Sub(at) < span {
+				n++
+			}
 		}
-		if now.Sub(at) < 30*time.Second {
-			recent++
-		}
+		return n
 	}
-	allowed := recent < l.in30s && (l.inHour == 0 || len(hour) < l.inHour)
-	if allowed {
-		hour = append(hour, now)
+	if within(30*time.Second) >= l.in30s || l.in60s > 0 && within(time.Minute) >= l.in60s || l.inHour > 0 && within(time.Hour) >= l.inHour {
+		return false
 	}
-	if keep := max(l.in30s, l.inHour); len(hour) > keep {
-		hour = hour[len(hour)-keep:]
+	calls = append(calls, now)
+	if keep := max(l.in30s, l.in60s, l.inHour); len(calls) > keep {
+		calls = calls[len(calls)-keep:]
 	}
-	h.calls[k] = hour
-	return allowed
+	h.calls[k] = calls
+	return true
 }

@@ -2,11 +2,17 @@ package rest_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"io"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -206,6 +212,36 @@ func TestCACertificates(t *testing.T) {
 	require.Equal(t, 413, g.do(t, "POST", path, strings.Repeat("x", 200<<10), nil))
 }
 
+// The proof of possession may be a certificate request with the registration code, signed by the CA's key.
+func TestVerificationByRequest(t *testing.T) {
+	g := newGateway(t)
+	const path = "/api/mindconnectmqtt/v3/caCertificates"
+	own, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	strange, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "own"}, NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, ca, ca, own.Public(), own)
+	require.NoError(t, err)
+	var made struct{ ID, Status string }
+	require.Equal(t, 201, g.do(t, "POST", path, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), &made))
+	var code struct{ RegistrationCode string }
+	require.Equal(t, 200, g.do(t, "GET", path+"/"+made.ID+"/registrationCode", "", &code))
+	verify := func(name string, key *ecdsa.PrivateKey) int {
+		der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, key)
+		require.NoError(t, err)
+		return g.do(t, "POST", path+"/"+made.ID+"/verify", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})), nil)
+	}
+	require.Equal(t, 400, verify(code.RegistrationCode, strange))
+	require.Equal(t, 400, verify("other", own))
+	require.Equal(t, 400, g.do(t, "POST", path+"/"+made.ID+"/verify", "-----BEGIN CERTIFICATE REQUEST-----\nQQ==\n-----END CERTIFICATE REQUEST-----\n", nil))
+	require.Equal(t, 200, g.do(t, "GET", path+"/"+made.ID, "", &made))
+	require.Equal(t, "UNVERIFIED", made.Status)
+	require.Equal(t, 200, verify(code.RegistrationCode, own))
+	require.Equal(t, 200, g.do(t, "GET", path+"/"+made.ID, "", &made))
+	require.Equal(t, "VERIFIED", made.Status)
+}
+
 // Assets by filter, time series by time.
 func TestAssetsAndTimeSeries(t *testing.T) {
 	g := newGateway(t)
@@ -260,6 +296,22 @@ func TestTokens(t *testing.T) {
 	for token, status := range map[string]int{own.Token: 200, "e30." + claims + ".c2ln": 200, "camexia": 200, "": 401, "other": 401, "a.b.c": 401, "e30.e30.": 401} {
 		require.Equal(t, status, g.as(t, token, "GET", jobs, "", nil), token)
 	}
+	out := g.session.Publish(context.Background(), wire.TokenRequest, []byte(`{"id":"request1"}`))
+	var answer struct {
+		Data struct {
+			Token string `json:"access_token"`
+		}
+	}
+	require.NoError(t, json.Unmarshal(out.Answers[0].Payload, &answer))
+	hour := time.Hour - time.Second
+	for _, c := range []struct {
+		ahead  time.Duration
+		status int
+	}{{0, 200}, {hour, 200}, {time.Hour, 401}} { // MS-28: good for an hour
+		g.clock.Skew(c.ahead)
+		require.Equal(t, c.status, g.as(t, answer.Data.Token, "GET", jobs, "", nil), c.ahead)
+	}
+	g.clock.Skew(0)
 	var f failure
 	require.Equal(t, 401, g.as(t, "other", "GET", jobs, "", &f))
 	require.Equal(t, "the bearer token is for no tenant that exists: there are camexia", f.Errors[0].Message)
@@ -349,4 +401,18 @@ func TestRateLimits(t *testing.T) {
 	require.NoError(t, g.clock.Advance(time.Hour))
 	require.Equal(t, 400, upload())
 	require.Equal(t, 200, g.do(t, "GET", jobs, "", nil))
+
+	list := func(n, status int) {
+		t.Helper()
+		for range n {
+			require.Equal(t, status, g.do(t, "GET", "/api/mindconnectmqtt/v3/agentCertificates", "", nil))
+		}
+	}
+	list(30, 200)
+	list(1, 429)
+	require.NoError(t, g.clock.Advance(30*time.Second))
+	list(10, 200)
+	list(1, 429) // forty in a minute
+	require.NoError(t, g.clock.Advance(30*time.Second))
+	list(30, 200)
 }
