@@ -76,3 +76,36 @@ func TestServiceComesBack(t *testing.T) {
 		require.Len(t, s.Mappings("camexia_a"), 2)
 	})
 }
+
+// MS-3, MS-4: a provisioning goes on after a restart without the agent coming again, and takes no longer than a whole
+// one where the clock was ahead before.
+func TestProvisioningGoesOnAfterARestart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cas, err := pki.OpenDeviceCAs(pki.Options{})
+	require.NoError(t, err)
+	ca, err := cas.CreateCA(pki.CARequest{Name: "ca"})
+	require.NoError(t, err)
+	i, err := cas.IssueDevice(pki.DeviceRequest{CommonName: "a", CA: "ca"})
+	require.NoError(t, err)
+	who := mindsphere.Credentials{ClientID: "camexia_a", Certificates: []*x509.Certificate{i.Leaf}}
+	lives(t, dir, func(s *mindsphere.Service, c *clock.Control) {
+		require.NoError(t, s.PutTenant(mindsphere.Tenant{Name: "camexia", Provisioning: duration(time.Minute)}))
+		_, err := s.PutCA("camexia", mindsphere.CA{Certificate: string(ca.PEM()), Verified: true})
+		require.NoError(t, err)
+		require.NoError(t, c.Advance(time.Hour))
+		_, err = s.Authenticate(who)
+		require.ErrorContains(t, err, "MS-1/first")
+	})
+	lives(t, dir, func(s *mindsphere.Service, c *clock.Control) {
+		_, err := s.Authenticate(who)
+		require.ErrorContains(t, err, "MS-2/pending")
+		require.Empty(t, s.Assets("camexia"))
+		require.NoError(t, c.Advance(time.Minute))
+		a, _ := s.Agent("camexia_a")
+		require.Equal(t, mindsphere.Ready, a.Status)
+		require.Len(t, s.Assets("camexia"), 1)
+		_, err = s.Authenticate(who)
+		require.NoError(t, err)
+	})
+}

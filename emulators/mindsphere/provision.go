@@ -25,7 +25,7 @@ func (s *Service) admit(tenant, clientID string, leaf *x509.Certificate) (Identi
 			if !c.Active && now.Before(c.Due) {
 				return Identity{}, pending(a, c.Due.Sub(now))
 			}
-			if !c.Active { // the timer was lost with an earlier process
+			if !c.Active { // its timer is about to run
 				s.complete(clientID, sha, c.Due)
 			}
 			return Identity{Tenant: tenant, Region: t.Region, ClientID: clientID, AgentID: a.AgentID}, nil
@@ -77,6 +77,36 @@ func (s *Service) begin(tenant, clientID, name string, c AgentCertificate) error
 	s.agents.Put(clientID, Agent{ClientID: clientID, Tenant: tenant, Name: name, AgentID: s.ids.Hex(32), Status: Provisioning,
 		Created: s.clock.Wall().UTC(), Certificates: []AgentCertificate{c}})
 	return nil
+}
+
+// resume sets the timers of provisionings that an earlier process has begun. An advanced clock does not outlive its
+// process, so none takes longer than a whole one.
+func (s *Service) resume() {
+	now := s.clock.Now()
+	for _, a := range s.agents.List("") {
+		t, _ := s.Tenant(a.Tenant)
+		for _, c := range a.Certificates {
+			if c.Active {
+				continue
+			}
+			due := c.Due
+			if latest := now.Add(t.provisioning()).UTC().Round(0); due.After(latest) {
+				due = latest
+				s.postpone(a.ClientID, c.SHA256, due)
+			}
+			s.clock.AfterFunc(due.Sub(now), func() { s.complete(a.ClientID, c.SHA256, due) })
+		}
+	}
+}
+
+// postpone gives a provisioning another end.
+func (s *Service) postpone(clientID, sha string, due time.Time) {
+	_, _ = s.agents.Update(clientID, func(a Agent) (Agent, error) { // one that has gone needs none
+		if c := a.certificate(sha); c != nil {
+			c.Due = due
+		}
+		return a, nil
+	})
 }
 
 // complete ends the provisioning that is due then; one that was started anew meanwhile is left alone.

@@ -65,12 +65,12 @@ type Service struct {
 	carriers map[Region]Carrier
 }
 
-// New returns a service without tenants; its state lives in c.Store.
+// New returns a service; its state lives in c.Store, and provisionings that it holds go on.
 func New(c Config) *Service {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Service{
+	s := &Service{
 		clock: c.Clock, ids: c.IDs, journal: c.Journal, faults: c.Faults, store: c.Store, log: c.Log,
 		tenants:  store.NewTable(c.Store, "mindsphere.tenants", Tenant.clone),
 		cas:      store.NewTable[CA](c.Store, "mindsphere.cas", nil),
@@ -91,6 +91,8 @@ func New(c Config) *Service {
 		forgotten:   store.NewTable[forgotten](c.Store, "mindsphere.forgotten", nil),
 		secret:      newSecret(),
 	}
+	s.resume()
+	return s
 }
 
 // Journal returns the journal that the service writes to, for its heads.
