@@ -212,7 +212,7 @@ func TestMindSphereWrongModels(t *testing.T) {
 		{"MS-20/model", "amo_v4/mi", strings.Replace(pumpModel(""), `"assetReferenceId":"pump"`, `"assetReferenceId":"pomp"`, 1), "$.data.mappingModel.mappings[0].assetReferenceId"},
 		{"MS-20/model", "amo_v4/mi", strings.Replace(pumpModel(""), `"variableName":"temperature"`, `"variableName":"Temperature"`, 1), "$.data.mappingModel.mappings[0].variableName"},
 		{"MS-20/unknown-model", "amo_v3/i", `{"id":"i1","data":{"modelExternalId":"Nothing"}}`, "$.data.modelExternalId"},
-		{"MS-20/unknown-model", "amo_v4/m", `{"id":"g1"}`, "$"},
+		{"MS-20/unreadable", "amo_v4/m", `{"data":{}}`, "$.id"},
 	} {
 		answers := map[string]string{"amo_v3/m": "amo_v3/ms", "amo_v3/i": "amo_v3/ip", "amo_v4/mi": "amo_v4/mip", "amo_v4/m": "amo_v4/m"}
 		before := lastSeq(cloud)

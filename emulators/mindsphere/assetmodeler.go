@@ -103,7 +103,7 @@ func (s *Service) createModel(from sender, payload []byte) Outcome {
 		return j.failed("MS-20/unreadable", root.doc, wantModel)
 	}
 	external := data.get("externalId").need()
-	readPlan(data, from.Tenant, s)
+	readPlan(data, from.Tenant, true, s)
 	if !root.ok() {
 		return j.failed("MS-20/model", root.doc, "a model whose every reference leads somewhere")
 	}
@@ -200,7 +200,7 @@ func (s *Service) applyModel(from sender, payload []byte) Outcome {
 func (s *Service) build(from sender, j job, data node, modelID string, percent ...int) Outcome {
 	s.admin.Lock()
 	defer s.admin.Unlock()
-	p := readPlan(data, from.Tenant, s)
+	p := readPlan(data, from.Tenant, false, s)
 	if !data.ok() {
 		return j.failed("MS-20/model", data.doc, "a model whose every reference leads somewhere")
 	}
@@ -305,6 +305,10 @@ func (s *Service) AspectTypes(tenant string) []AspectType { return s.aspectTypes
 // AssetTypes returns the asset types of a tenant, ordered by id.
 func (s *Service) AssetTypes(tenant string) []AssetType { return s.assetTypes.List(tenant + "/") }
 
+// emptyModel is that of an agent that has sent none. The vendor's sample for the Raspberry Pi downloads its model before
+// it sends the first one, and does not go on without.
+const emptyModel = `{"typeModel":{"aspectTypes":[],"assetTypes":[]},"instanceModel":{"assets":[]},"mappingModel":{"mappings":[]}}`
+
 // sendModel answers with where the agent's version 4 model can be downloaded. The request's shape is not
 // documented: an id is enough.
 func (s *Service) sendModel(from sender, payload []byte) Outcome {
@@ -313,10 +317,11 @@ func (s *Service) sendModel(from sender, payload []byte) Outcome {
 	if !root.ok() {
 		return j.failed("MS-20/unreadable", root.doc, `{"id":…}`)
 	}
-	m, ok := s.models.Get(modelKey(from.ClientID, ownModel))
+	k := modelKey(from.ClientID, ownModel)
+	m, ok := s.models.Get(k)
 	if !ok {
-		root.fail("the agent has no version 4 model yet")
-		return j.failed("MS-20/unknown-model", root.doc, "a model sent to amo_v4/mi before")
+		m = Model{ID: s.ulid(), Agent: from.ClientID, Document: json.RawMessage(emptyModel)}
+		s.models.Put(k, m)
 	}
 	link := s.offer(m)
 	data := map[string]string{"id": j.id, "modelId": m.ID, "status": success}

@@ -209,19 +209,28 @@ func (s *Service) updateCommand(from sender, payload []byte) Outcome {
 	if !ok {
 		return swallowed("MS-26/unknown", "the update is lost", fmt.Sprintf("requestId %q, jobId %q", clip(id), clip(job)), "id and jobId of a command that the agent was sent")
 	}
-	now := s.clock.Wall().UTC()
-	_, err := s.commands.Update(commandKey(c.JobID, c.ID), func(c JobCommand) (JobCommand, error) {
-		c.Status, c.Response, c.UpdatedAt, c.Updates = status, text, now, c.Updates+1
-		return c, nil
-	})
-	if err != nil {
+	if err := s.keepStatus(c, status, text); err != nil {
 		return swallowed("MS-26/unknown", "the job has just been deleted", "job "+c.JobID, "an update of a job that exists")
 	}
-	s.finishJob(from.Tenant, c.JobID)
 	e := from.event
 	e.Kind, e.Detail, e.Properties = journal.Command, status, map[string]string{"jobId": c.JobID, "commandId": c.ID}
 	s.journal.Append(e)
 	return Outcome{}
+}
+
+// keepStatus writes an update down, and what it makes of the job.
+func (s *Service) keepStatus(c JobCommand, status string, response json.RawMessage) error {
+	s.admin.Lock() // two agents' last updates must not both miss the other's
+	defer s.admin.Unlock()
+	now := s.clock.Wall().UTC()
+	_, err := s.commands.Update(commandKey(c.JobID, c.ID), func(c JobCommand) (JobCommand, error) {
+		c.Status, c.Response, c.UpdatedAt, c.Updates = status, response, now, c.Updates+1
+		return c, nil
+	})
+	if err == nil {
+		s.finishJob(c.Tenant, c.JobID)
+	}
+	return err
 }
 
 // compact writes a JSON value that was read before.
@@ -250,7 +259,7 @@ func (s *Service) findCommand(from sender, job, id string) (JobCommand, bool) {
 	return JobCommand{}, false
 }
 
-// finishJob sets a job's state from its commands.
+// finishJob sets a job's state from its commands. The caller holds admin.
 func (s *Service) finishJob(tenant, id string) {
 	status := Executed
 	for _, c := range s.Commands(tenant, id) {

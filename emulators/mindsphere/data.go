@@ -198,7 +198,12 @@ func readItem(from sender, item node, targets map[string][]Mapping, lost *loss) 
 		lost.add("MS-23/timestamp", item.get("timestamp"), "a time such as 2026-01-01T00:00:00.000Z", "no time%s", item.get("timestamp").but())
 		return nil
 	}
-	for _, v := range item.get("values").list() {
+	values := item.get("values")
+	if _, array := values.value.([]any); !array {
+		lost.add("MS-23/json", values, "an array of values", "no array%s", values.but())
+		return nil
+	}
+	for _, v := range values.list() {
 		point, _ := v.get("dataPointId").value.(string)
 		mapped := targets[point]
 		switch {
@@ -345,9 +350,13 @@ func (s *Service) storeFile(from sender, payload []byte) Outcome {
 	return Outcome{}
 }
 
-// lenientBase64 decodes base64 with or without padding; of an incomplete last group it keeps whole bytes.
+// base64Text removes what may stand between base64 digits, and leads both alphabets to one.
+var base64Text = strings.NewReplacer("\r", "", "\n", "", " ", "", "\t", "", "-", "+", "_", "/")
+
+// lenientBase64 decodes base64 of either alphabet, with or without padding and line breaks; of an incomplete last
+// group it keeps whole bytes.
 func lenientBase64(text string) ([]byte, error) {
-	text = strings.TrimRight(text, "=")
+	text = strings.TrimRight(base64Text.Replace(text), "=")
 	if len(text)%4 == 1 {
 		text = text[:len(text)-1]
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -74,6 +76,8 @@ func TestModelMistakes(t *testing.T) {
 		{`"typeId": "camexia.machine"`, `"typeId": "camexia.x"`, assets + "[0].typeId", `there is no asset type "camexia.x"`},
 		{`"referenceId": "MachineReference"`, `"referenceId": ""`, assets + "[0].referenceId", "is empty"},
 		{`"description": "",`, `"parentReferenceId": "nobody",`, assets + "[0].parentReferenceId", `there is no asset "nobody"`},
+		{`"description": "",`, `"parentReferenceId": "${parent}",`, assets + "[0].parentReferenceId", `there is no asset "${parent}"`},
+		{`"typeId": "camexia.machine"`, `"typeId": "${type}"`, assets + "[0].typeId", `there is no asset type "${type}"`},
 		{`"description": "",`, `"parentReferenceId": "MachineReference",`, assets + "[0].parentReferenceId", "is below itself"},
 		{`"assetReferenceId": "MachineReference"`, `"assetReferenceId": "x"`, mappings + "[0].assetReferenceId", `there is no asset "x" in instanceModel`},
 		{`"aspectName": "mechanics"`, `"aspectName": "x"`, mappings + "[0].aspectName", `has no aspect "x"`},
@@ -114,6 +118,73 @@ func TestModelBuildsOnTheTenant(t *testing.T) {
 	require.Len(t, f.Mappings("camexia_a"), 3)
 	require.True(t, f.DeleteAgent("camexia_a"))
 	require.Empty(t, f.Mappings("camexia_a"))
+}
+
+// MS-18, MS-19: every text of a version 3 model may be a placeholder; what fills it is checked at the instantiation.
+func TestTemplateOfAModel(t *testing.T) {
+	t.Parallel()
+	s := newFixture(t).session(t)
+	const model = `{"id":"1","data":{"externalId":"M",
+		"typeModel":{"aspectTypes":[{"id":"camexia.${a}","name":"${a}","category":"${category}","scope":"${scope}","variables":[{"name":"${v}","dataType":"${dataType}"}]}],
+			"assetTypes":[{"id":"camexia.t","name":"t","parentTypeId":"core.basicasset","aspects":[{"name":"${a}","aspectTypeId":"camexia.${a}"}]}]},
+		"instanceModel":{"assets":[{"referenceId":"${r}","typeId":"camexia.t","name":"n","parentReferenceId":"${parent}"}]},
+		"mappingModel":{"mappings":[{"dataPointId":"p","assetReferenceId":"r1","aspectName":"${a}","variableName":"${v}"}]}}}`
+	require.Empty(t, problems(t, s, wire.ModelV3, model))
+	values := map[string]string{"a": "a1", "category": "dynamic", "scope": "private", "v": "v1", "dataType": "INT", "r": "r1", "parent": "root"}
+	instance := func() string {
+		var list []map[string]string
+		for name, value := range values {
+			list = append(list, map[string]string{"name": name, "value": value})
+		}
+		text, err := json.Marshal(map[string]any{"id": "2", "data": map[string]any{"modelExternalId": "M", "parameterization": map[string]any{"values": list}}})
+		require.NoError(t, err)
+		return string(text)
+	}
+	require.Empty(t, problems(t, s, wire.InstantiateV3, instance()))
+	values["dataType"], values["r"] = "FLOAT", "r2"
+	found := problems(t, s, wire.InstantiateV3, instance())
+	require.Contains(t, found, "typeModel.aspectTypes[0].variables[0].dataType")
+	require.Contains(t, found, "mappingModel.mappings[0].assetReferenceId")
+}
+
+// MS-21: the model of mindconnect-mqtt-v4-example hangs its asset below the root asset of a tenant, by its id.
+func TestParentThatOnlyTheTenantKnows(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := f.session(t)
+	text, err := os.ReadFile("testdata/model-v4.json")
+	require.NoError(t, err)
+	const parent = "e67bd43eccf94502b9679747b0d682dc"
+	require.Empty(t, problems(t, s, wire.ModelV4, strings.Replace(string(text), `"description": "",`, `"parentReferenceId": "`+parent+`",`, 1)))
+	require.True(t, slices.ContainsFunc(f.Assets("camexia"), func(a mindsphere.Asset) bool { return a.ParentID == parent }))
+}
+
+// MS-26: updates of all agents of a job at once leave it in the state of the last.
+func TestUpdatesAtOnce(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	var clients []string
+	for i := range mindsphere.MaxJobClients {
+		name := string(rune('a' + i))
+		_, err := f.AddAgent("camexia", name, f.leaf(t, "camexia-ca", name).Leaf)
+		require.NoError(t, err)
+		clients = append(clients, "camexia_"+name)
+	}
+	for range 10 {
+		j, err := f.CreateJob("camexia", mindsphere.Job{Name: "j", ClientIDs: clients, Data: json.RawMessage(`{}`)})
+		require.NoError(t, err)
+		var busy sync.WaitGroup
+		for _, c := range f.Commands("camexia", j.ID) {
+			a, _ := f.Agent(c.ClientID)
+			session := f.Open(mindsphere.Identity{Tenant: "camexia", Region: mindsphere.EU1, ClientID: c.ClientID, AgentID: a.AgentID}, mindsphere.Origin{}, silent{})
+			busy.Go(func() {
+				session.Publish(context.Background(), wire.CommandStatus, []byte(`{"requestId":"`+c.ID+`","data":{"jobId":"`+j.ID+`","status":"EXECUTED"}}`))
+			})
+		}
+		busy.Wait()
+		done, _ := f.Job("camexia", j.ID)
+		require.Equal(t, mindsphere.Executed, done.Status)
+	}
 }
 
 // One data point may lead to several variables; a value of the same time replaces the first; late ones are

@@ -2,6 +2,7 @@ package mindsphere
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -9,6 +10,7 @@ import (
 // plan is a model as it is read: types, assets and mappings, not yet made.
 type plan struct {
 	tenant   string
+	template bool // its texts may hold a ${placeholder}
 	known    knownTypes
 	aspects  map[string]AspectType
 	types    map[string]AssetType
@@ -37,10 +39,10 @@ type knownTypes interface {
 	Asset(tenant, id string) (Asset, bool)
 }
 
-// readPlan reads typeModel, instanceModel and mappingModel of a message's data and checks every reference.
-// Mistakes are noted in the document.
-func readPlan(data node, tenant string, known knownTypes) *plan {
-	p := &plan{tenant: tenant, known: known, aspects: map[string]AspectType{}, types: map[string]AssetType{},
+// readPlan reads typeModel, instanceModel and mappingModel of a message's data and checks every reference. A
+// template may leave open what only its instantiation fills. Mistakes are noted in the document.
+func readPlan(data node, tenant string, template bool, known knownTypes) *plan {
+	p := &plan{tenant: tenant, template: template, known: known, aspects: map[string]AspectType{}, types: map[string]AssetType{},
 		index: map[string]int{}, mapped: map[string]bool{}}
 	for _, part := range []string{"typeModel", "instanceModel", "mappingModel"} {
 		if n := data.get(part); n.value != nil && !n.object() {
@@ -67,13 +69,21 @@ func readPlan(data node, tenant string, known knownTypes) *plan {
 	return p
 }
 
-// open reports a text that holds a ${placeholder}, which only instantiation fills.
-func open(text string) bool { return strings.Contains(text, "${") }
+// open reports a text of a template that holds a ${placeholder}, which only instantiation fills.
+func (p *plan) open(text string) bool { return p.template && strings.Contains(text, "${") }
+
+// oneOf is a text out of a list, or an open one.
+func (p *plan) oneOf(n node, legal ...string) string {
+	if text, _ := n.value.(string); p.open(text) {
+		return text
+	}
+	return n.oneOf(legal...)
+}
 
 // ownID reads the id of a type, which begins with the tenant's name.
 func (p *plan) ownID(n node) string {
 	id := n.need()
-	if id != "" && !open(id) && (!strings.HasPrefix(id, p.tenant+".") || len(id) == len(p.tenant)+1) {
+	if id != "" && !p.open(id) && (!strings.HasPrefix(id, p.tenant+".") || len(id) == len(p.tenant)+1) {
 		n.fail("%q is no id of tenant %s; it begins with %q", clip(id), p.tenant, p.tenant+".")
 	}
 	return id
@@ -84,7 +94,7 @@ func (p *plan) readAspectType(n node) {
 		return
 	}
 	t := AspectType{ID: p.ownID(n.get("id")), Name: n.get("name").need(), Description: n.get("description").text(),
-		Category: n.get("category").oneOf("dynamic", "static"), Scope: n.get("scope").oneOf("private", "public"), Variables: readVariables(n.get("variables"))}
+		Category: p.oneOf(n.get("category"), "dynamic", "static"), Scope: p.oneOf(n.get("scope"), "private", "public"), Variables: p.readVariables(n.get("variables"))}
 	if _, twice := p.aspects[t.ID]; twice && t.ID != "" {
 		n.get("id").fail("the aspect type %q stands here twice", clip(t.ID))
 	}
@@ -94,7 +104,7 @@ func (p *plan) readAspectType(n node) {
 	p.aspects[t.ID] = t
 }
 
-func readVariables(n node) []Variable {
+func (p *plan) readVariables(n node) []Variable {
 	var variables []Variable
 	for _, v := range n.list() {
 		if !v.object() {
@@ -105,7 +115,7 @@ func readVariables(n node) []Variable {
 			v.get("name").fail("the variable %q stands here twice", clip(name))
 		}
 		dataType := v.get("dataType").need()
-		if dataType != "" && !slices.Contains(dataTypes, dataType) {
+		if dataType != "" && !p.open(dataType) && !slices.Contains(dataTypes, dataType) {
 			v.get("dataType").fail("%q is none of %s", clip(dataType), strings.Join(dataTypes, ", "))
 		}
 		variables = append(variables, Variable{Name: name, DataType: dataType, Unit: v.get("unit").text(),
@@ -121,7 +131,7 @@ func (p *plan) readAssetType(n node) {
 	}
 	t := AssetType{ID: p.ownID(n.get("id")), Name: n.get("name").need(), Description: n.get("description").text(),
 		ParentTypeID: n.get("parentTypeId").need(), Instantiable: n.get("instantiable").flag(true),
-		Scope: n.get("scope").oneOf("private", "public"), Variables: readVariables(n.get("variables"))}
+		Scope: p.oneOf(n.get("scope"), "private", "public"), Variables: p.readVariables(n.get("variables"))}
 	for _, a := range n.get("aspects").list() {
 		if a.object() {
 			t.Aspects = append(t.Aspects, TypeAspect{Name: a.get("name").need(), AspectTypeID: a.get("aspectTypeId").need()})
@@ -164,7 +174,7 @@ func (p *plan) assetType(id string) (AssetType, bool) {
 	if t, ok := p.known.assetType(p.tenant, id); ok {
 		return t, true
 	}
-	return AssetType{ID: id, Instantiable: true}, isCore(id) || open(id)
+	return AssetType{ID: id, Instantiable: true}, isCore(id) || p.open(id)
 }
 
 func (p *plan) aspectType(id string) (AspectType, bool) {
@@ -174,7 +184,7 @@ func (p *plan) aspectType(id string) (AspectType, bool) {
 	if t, ok := p.known.aspectType(p.tenant, id); ok {
 		return t, true
 	}
-	return AspectType{ID: id}, isCore(id) || open(id)
+	return AspectType{ID: id}, isCore(id) || p.open(id)
 }
 
 func isCore(id string) bool { return strings.HasPrefix(id, corePrefix) }
@@ -193,6 +203,10 @@ func (p *plan) aspectsOf(typeID string) (aspects []TypeAspect, loops bool) {
 	}
 	return aspects, false
 }
+
+// assetID is the form of assets' ids. A parent of this form may be one that the tenant has and fakecloud does not
+// know, as its root asset in the model of mindconnect-mqtt-v4-example.
+var assetID = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 // rootAsset stands for the tenant's root in parentReferenceId.
 const rootAsset = "root"
@@ -233,11 +247,11 @@ func (p *plan) checkParents() {
 	for i := range p.assets {
 		a := &p.assets[i]
 		parent := a.parentAsset
-		if parent == "" || parent == rootAsset || open(parent) {
+		if parent == "" || parent == rootAsset || p.open(parent) {
 			continue
 		}
 		if p.asset(parent) == nil {
-			if _, exists := p.known.Asset(p.tenant, parent); !exists {
+			if _, exists := p.known.Asset(p.tenant, parent); !exists && !assetID.MatchString(parent) {
 				a.at.get("parentReferenceId").fail("there is no asset %q, neither here nor in the tenant", clip(parent))
 			}
 			continue
@@ -260,7 +274,7 @@ func (p *plan) readMapping(n node) {
 		Aspect: n.get("aspectName").need(), Variable: n.get("variableName").need()}}
 	asset := p.asset(m.reference)
 	switch {
-	case m.reference == "" || m.Aspect == "" || m.Variable == "":
+	case m.reference == "" || m.Aspect == "" || m.Variable == "" || p.open(m.reference+m.Aspect+m.Variable):
 		return
 	case asset == nil:
 		n.get("assetReferenceId").fail("there is no asset %q in instanceModel", clip(m.reference))
@@ -283,14 +297,14 @@ func (p *plan) checkTarget(n node, typeID string, m *Mapping) bool {
 	aspects, _ := p.aspectsOf(typeID)
 	i := slices.IndexFunc(aspects, func(a TypeAspect) bool { return a.Name == m.Aspect })
 	switch {
-	case i < 0 && (isCore(typeID) || open(typeID)):
+	case i < 0 && (isCore(typeID) || p.open(typeID)):
 		return true
 	case i < 0:
 		n.get("aspectName").fail("the asset type %q has no aspect %q", clip(typeID), clip(m.Aspect))
 		return false
 	}
 	t, ok := p.aspectType(aspects[i].AspectTypeID)
-	if !ok || isCore(t.ID) || open(t.ID) {
+	if !ok || isCore(t.ID) || p.open(t.ID) {
 		return true
 	}
 	j := slices.IndexFunc(t.Variables, func(v Variable) bool { return v.Name == m.Variable })

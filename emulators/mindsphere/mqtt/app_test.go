@@ -172,8 +172,10 @@ func (s *server) asset(t *testing.T, name string) mindsphere.Asset {
 func TestModelV4(t *testing.T) {
 	onWire(t, func(t *testing.T, s *server) {
 		a := s.agent(t)
-		a.publish("amo_v4/m", `{"id":"g0"}`)
-		require.Equal(t, "Failed", a.next(t, "amo_v4/m").Data.Status)
+		a.publish("amo_v4/m", `{"id":"g0"}`) // as the Raspberry Pi sample begins
+		none := a.next(t, "amo_v4/m")
+		require.Equal(t, [2]string{"g0", "Success"}, [2]string{none.RequestID, none.Data.Status})
+		require.Contains(t, none.Data.Content, "https://gateway.eu1.mindsphere.io/")
 		for range 2 {
 			a.publish("amo_v4/mi", file(t, "model-v4.json"))
 			first := a.next(t, "amo_v4/mip")
@@ -275,6 +277,8 @@ func TestLostTimeSeries(t *testing.T) {
 		}{
 			{"MS-23/json", `{"timeseries":`, "$", "timeseries"},
 			{"MS-23/json", `{"timeSeries":[]}`, "$.timeseries", "timeseries"},
+			{"MS-23/json", `{"timeseries":[{"timestamp":"2020-08-01T00:15:10Z","values":{"rpm":1}}]}`, "$.timeseries[0].values", "an array of values"},
+			{"MS-23/json", `{"timeseries":[{"timestamp":"2020-08-01T00:15:10Z"}]}`, "$.timeseries[0].values", "an array of values"},
 			{"MS-23/unmapped", series("RPM", "1"), "$.timeseries[0].values[0].dataPointId", `"rpm", "speed"`},
 			{"MS-23/value", series("rpm", `"fast"`), "$.timeseries[0].values[0].value", "DOUBLE"},
 			{"MS-23/timestamp", strings.Replace(series("rpm", "1"), "2020-08-01T", "yesterday ", 1), "$.timeseries[0].timestamp", "2026-01-01T00:00:00.000Z"},
@@ -302,6 +306,13 @@ func TestEventsAndFiles(t *testing.T) {
 		a.ExpectSilence(time.Second)
 		require.Equal(t, "SensorInterruptEvent", s.svc.AgentEvents("camexia")[0].Type)
 		require.Equal(t, "hello worl", string(s.svc.AgentFiles("camexia")[0].Content))
+		for _, c := range []struct{ base64, content string }{
+			{`QUJD\r\nREVG\r\n`, "ABCDEF"}, {`QUJDRA==`, "ABCD"}, {`QUJDRA`, "ABCD"}, {`-_-_`, "\xfb\xff\xbf"}, {`QUJDR`, "ABC"},
+		} {
+			a.publish("mc_v3/f", `{"file":{"name":"a","content":"`+c.base64+`"}}`)
+			files := s.svc.AgentFiles("camexia")
+			require.Equal(t, c.content, string(files[len(files)-1].Content), c.base64)
+		}
 		a.publish("mc_v3/e", `{"events":[{"type":"x"}]}`)
 		require.Contains(t, s.refusedAs(t, "MS-24/event").Detail, "$.events[0].severity: is missing")
 		a.publish("mc_v3/f", `{"file":{"name":"a","content":"****"}}`)
