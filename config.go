@@ -46,8 +46,8 @@ type Config struct {
 	RootUnconstrained bool
 	// Seed fixes all generated ids. Nil draws one.
 	Seed *uint64
-	// WorldFiles are world files laid over the default world, later ones over earlier ones by id; World is
-	// inline YAML over them (`fakecloud world schema` has the form; `base: none` drops the default world).
+	// World is inline YAML over the default world, and WorldFiles are world files over both, later ones over earlier
+	// ones by id (`fakecloud world schema` has the form; `base: none` drops the default world).
 	WorldFiles []string
 	World      string
 	// Profile is what the instance is for: "default", "ci", "strict", "hostile" or "classroom" (docs/profiles.md).

@@ -192,7 +192,10 @@ func (a *app) adminHTTPRequest(ctx context.Context, base string, r adminRequest)
 	if r.Accept != "" {
 		request.Header.Set("Accept", r.Accept)
 	}
-	token := a.env("FAKECLOUD_ADMIN_TOKEN")
+	token := a.token
+	if token == "" {
+		token = a.env("FAKECLOUD_ADMIN_TOKEN")
+	}
 	if token == "" {
 		token = a.env("FAKECLOUD_VIEWER_TOKEN")
 	}

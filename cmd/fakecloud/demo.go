@@ -32,10 +32,10 @@ const (
 func (a *app) demoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
-		Short: "Start an instance and take devices through provisioning and data on Azure and MindSphere, explained step by step",
+		Short: "Start an instance and take devices through provisioning and data on every platform, explained step by step",
 		Long: "Starts an instance of its own on free ports, takes a device from its certificate to its telemetry on DPS and IoT Hub, " +
 			"another one through an IoT Edge gateway whose hub is away for a while, " +
-			"and an agent through MindSphere's eu1, with its first-connect drop, and eu2; shows each packet with what it means, and one refusal on purpose. " +
+			"an agent through MindSphere's eu1, with its first-connect drop, and eu2, and a device through Huawei's IoTDA; shows each packet with what it means, and one refusal on purpose. " +
 			"Exit code 0 only if the journal shows every step.",
 		Example: "  fakecloud demo",
 		Args:    positional(cobra.NoArgs),

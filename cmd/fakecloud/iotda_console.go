@@ -23,8 +23,8 @@ func (a *app) logConfigCommand() *cobra.Command {
 		Example: "  fakecloud iotda log demo_node1 on --for 30m\n  fakecloud iotda log demo_node1 off",
 		Args:    positional(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := oneOf("log", args[1], "on", "off"); err != nil {
-				return err
+			if args[1] != "on" && args[1] != "off" {
+				return usagef("log collection %q: it is on or off", args[1])
 			}
 			if length <= 0 {
 				return usagef("--for %s: a time to come", length)

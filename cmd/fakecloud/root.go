@@ -16,6 +16,7 @@ type app struct {
 	out, err io.Writer
 	env      func(string) string
 	adminURL string // --admin or FAKECLOUD_ADMIN; empty: look for the instance
+	token    string // that the instance of adminURL was started with; empty: that of the environment
 }
 
 // defaultAdmin is where client commands look for a running instance.

@@ -41,8 +41,8 @@ func (a *app) runCommand() *cobra.Command {
 		Use:   "run [flags] -- COMMAND [ARG...]",
 		Short: "A fresh instance for one command: sets its environment, explains when it fails, passes its exit code on",
 		Long: `Starts a fresh instance, runs one command with the variables of fakecloud env set (addresses, ID scope, keys,
-connection strings, server root) and FAKECLOUD_ADMIN, and stops the instance. When the command fails, the
-newest refusals are explained on stderr. The exit code is the command's own.
+connection strings, server root), FAKECLOUD_ADMIN and, where it has a token, FAKECLOUD_ADMIN_TOKEN, and stops the
+instance. When the command fails, the newest refusals are explained on stderr. The exit code is the command's own.
 
 Nothing is kept on disk unless --data is given. Device ports are the usual ones, on the first loopback
 address where they are free, so that several may run at once; where the machine has no further loopback
@@ -85,15 +85,18 @@ func (a *app) runOne(cmd *cobra.Command, f *serveFlags, names, args []string) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, i.close()) }()
-	if f.adminURL == "" {
+	switch {
+	case f.adminURL == "":
 		return usagef("%s off: run asks its instance through it", f.origin("admin-port"))
+	case f.adminToken == "" && f.viewerToken != "":
+		return usagef("%s alone: run reads keys, which asks for --admin-token beside it", f.origin("viewer-token"))
 	}
 	dir, err := os.MkdirTemp("", "fakecloud-run-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	a.adminURL = f.adminURL
+	a.adminURL, a.token = f.adminURL, f.adminToken
 	environment, err := a.runEnvironment(cmd.Context(), names, dir)
 	if err != nil {
 		return err
@@ -156,6 +159,9 @@ func (a *app) runEnvironment(ctx context.Context, names []string, dir string) ([
 		}
 	}
 	environment := append(os.Environ(), "FAKECLOUD_ADMIN="+a.adminURL)
+	if a.token != "" {
+		environment = append(environment, "FAKECLOUD_ADMIN_TOKEN="+a.token)
+	}
 	for _, name := range names {
 		variables, err := i.environment(&envFlags{target: name, id: defaultRegistrationID}, root)
 		if err != nil {
