@@ -39,6 +39,10 @@ func nearCommands(cmd *cobra.Command, args []string) []string {
 
 // flagError makes a wrong flag wrong usage, and names the flag that was probably meant.
 func flagError(cmd *cobra.Command, err error) error {
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		return usagef("--%s %q: %s is wanted%s", invalid.GetFlag().Name, invalid.GetValue(), wanted(invalid.GetFlag()), help(cmd, nil))
+	}
 	var near []string
 	var unknown *pflag.NotExistError
 	if errors.As(err, &unknown) {
@@ -49,6 +53,23 @@ func flagError(cmd *cobra.Command, err error) error {
 		}
 	}
 	return usagef("%w%s", err, help(cmd, near))
+}
+
+// wanted says what a flag takes.
+func wanted(f *pflag.Flag) string {
+	switch f.Value.Type() {
+	case "bool":
+		return "true or false"
+	case "int":
+		return "a whole number"
+	case "uint64":
+		return "a whole number from 0"
+	case "float64":
+		return "a number"
+	case "duration":
+		return "a duration such as 90s or 1h30m"
+	}
+	return "another value"
 }
 
 // help ends a message about wrong usage: what was probably meant, and where to read on.
