@@ -185,7 +185,7 @@ func TestSpacesAndProducts(t *testing.T) {
 	} {
 		require.Contains(t, a.fails(400, "IOTDA.000006", "POST", "/products", body), why)
 	}
-	a.fails(400, "IOTDA.000008", "POST", "/products", `{"name":`)
+	require.Equal(t, "the body is not the JSON that the call wants: it ends in the middle", a.fails(400, "IOTDA.000008", "POST", "/products", `{"name":`))
 	a.fails(404, "APIGW.0101", "GET", "/nothing", "")
 }
 

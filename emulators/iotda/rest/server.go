@@ -90,7 +90,9 @@ func (c *call) query(name string) string { return c.request.URL.Query().Get(name
 // read decodes the body into v.
 func (c *call) read(v any) error {
 	if err := wire.Decode(c.body, v); err != nil {
-		return &iotda.Error{Code: iotda.CodeFormat, Text: err.Error()}
+		// Its own words speak of a device's topic.
+		why := strings.TrimPrefix(err.Error(), wire.ErrJSON.Error()+": ")
+		return &iotda.Error{Code: iotda.CodeFormat, Text: "the body is not the JSON that the call wants: " + why}
 	}
 	return nil
 }
