@@ -3,6 +3,7 @@ package clientkit
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // ErrClosed is wrapped by the errors of a connection that has been closed, or was refused for good.
@@ -16,6 +17,16 @@ type SubscribeError struct {
 
 func (e *SubscribeError) Error() string {
 	return fmt.Sprintf("subscription to %s refused with 0x%02x", e.Filter, e.Code)
+}
+
+// AckError is why a connection was cut that stood, on which an acknowledgement did not come.
+type AckError struct {
+	Missing string        // PUBACK or SUBACK
+	After   time.Duration // Timing.Acknowledge
+}
+
+func (e *AckError) Error() string {
+	return fmt.Sprintf("no %s within %s", e.Missing, e.After)
 }
 
 // CertificateError is a TLS alert of the server about the device's certificate.

@@ -11,11 +11,20 @@ import (
 type Timing struct {
 	// Now is the clock that dates tokens, stamps and messages.
 	Now func() time.Time
-	// After delivers once after d, as time.After does. It paces back-off, retry-after and token renewal.
+	// After delivers once after d, as time.After does. It paces back-off, retry-after and token renewal, and limits
+	// the wait for acknowledgements and answers.
 	After func(d time.Duration) <-chan time.Time
 	// Jitter returns a number in [0, 1).
 	Jitter func() float64
+	// Acknowledge is how long a PUBLISH or SUBSCRIBE may be without its acknowledgement, from when it
+	// begins to leave; then the connection is cut (*AckError) and the packet sent again on the next one. Default
+	// DefaultAcknowledge; on a line so slow that a large message needs more, set more.
+	Acknowledge time.Duration
 }
+
+// DefaultAcknowledge is as long as the kits wait for a CONNACK or an answer: no cloud takes that long, and who limits
+// a call to a minute sees the message sent again within it.
+const DefaultAcknowledge = 30 * time.Second
 
 // WithDefaults returns t with what is missing filled in.
 func (t Timing) WithDefaults() Timing {
@@ -27,6 +36,9 @@ func (t Timing) WithDefaults() Timing {
 	}
 	if t.Jitter == nil {
 		t.Jitter = rand.Float64
+	}
+	if t.Acknowledge <= 0 {
+		t.Acknowledge = DefaultAcknowledge
 	}
 	return t
 }

@@ -53,12 +53,13 @@ func refused(err error) bool {
 }
 
 // Send publishes one message with QoS 1 and returns once the hub has acknowledged it. While there is no
-// connection it waits for one; when the connection is lost before the acknowledgement, the message is
-// sent again on the next, so the hub may see it twice. Concurrent calls may change places then.
+// connection it waits for one; when the connection is lost before the acknowledgement, or cut because that did
+// not come within Timing.Acknowledge, the message is sent again on the next, so the hub may see it twice.
+// Concurrent calls may change places then.
 //
 // Errors: ErrTooLarge before anything was sent; ErrClosed, also wrapping the *ConnectError of a hub that
 // refused a reconnect; the end of ctx, after which the message may still have arrived; or that the
-// connection was lost five times under this message.
+// connection was lost five times under this message, wrapping the last cause, e.g. *clientkit.AckError.
 func (h *Hub) Send(ctx context.Context, m Message) error {
 	topic, err := h.cfg.topicOf(m)
 	if err != nil {

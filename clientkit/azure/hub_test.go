@@ -199,7 +199,9 @@ func TestPubackJustBeforeTheEndCounts(t *testing.T) {
 		c := kittest.NewCloud(t, hubHost)
 		h, p := up(t, c, hubConfig(c))
 		sent := sending(t.Context(), h, text("once"))
-		p.Puback(p.Packet())
+		publish := p.Packet()
+		synctest.Wait() // for the kit to wait for the PUBACK: it has sent before it does
+		p.Puback(publish)
 		p.Drop()
 		require.NoError(t, <-sent)
 		p, _ = c.Accept(kittest.Accepted)

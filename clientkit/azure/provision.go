@@ -207,6 +207,7 @@ func (p *provisioning) linkConfig(answers chan<- answer) session.LinkConfig {
 		},
 		Clean:     true,
 		KeepAlive: provisionKeepAlive,
+		Timing:    c.Timing,
 		Refused:   func(code byte) error { return &ConnectError{Host: c.Host, ReturnCode: code} },
 		Trace:     c.Trace,
 		Running:   &p.running,

@@ -21,7 +21,7 @@ type Service struct {
 // product model is dropped by the platform in silence.
 //
 // Errors: ErrTooLarge, ErrClosed, the end of ctx, after which the report may still have arrived, or that the
-// connection was lost five times under it.
+// connection was lost five times under it, or cut for want of the acknowledgement (*clientkit.AckError).
 func (d *Device) Report(ctx context.Context, services ...Service) error {
 	list, err := d.serviceData(services)
 	if err != nil {

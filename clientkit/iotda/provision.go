@@ -137,7 +137,7 @@ func (c ProvisionConfig) attempt(ctx context.Context) (Assignment, error) {
 	answers := make(chan []byte, 1)
 	l, err := session.Connect(ctx, session.LinkConfig{
 		Prefix: "iotda", Address: net.JoinHostPort(c.Host, strconv.Itoa(c.Port)), TLS: c.Credential.tlsConfig(c.TLS, c.Host), Dial: c.Dial,
-		Login: login, Clean: true, KeepAlive: defaultKeepAlive, Trace: c.Trace, Running: &running,
+		Login: login, Clean: true, KeepAlive: defaultKeepAlive, Timing: c.Timing, Trace: c.Trace, Running: &running,
 		Refused: func(code byte) error { return &ConnectError{Host: c.Host, ReturnCode: code} },
 		OnPublish: func(in session.Arrival) {
 			in.Ack()

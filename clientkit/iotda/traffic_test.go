@@ -239,3 +239,47 @@ func TestShadow(t *testing.T) {
 		require.ErrorIs(t, <-done, context.Canceled)
 	})
 }
+
+// A PUBACK that does not come within 30 seconds costs the connection, and the report comes again on the next one.
+func TestReportAgainAfterLostPuback(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const report = "\x32\x9d\x01\x00\x40$oc/devices/" + deviceID + "/sys/properties/report\x00\x01" +
+			`{"services":[{"service_id":"s","properties":{},"event_time":"2018-07-24T17:56:20.000Z"}]}`
+		d, p, c := up(t)
+		start := time.Now()
+		done := running(func() error { return d.Report(t.Context(), Service{ID: "s"}) })
+		p.Expect(report)
+		p.ExpectEnd()
+		require.Equal(t, 30*time.Second, time.Since(start))
+		p, _ = c.Accept(kittest.Accepted)
+		p.Expect(report)
+		p.Send("\x40\x02\x00\x01")
+		require.NoError(t, <-done)
+	})
+}
+
+// So it does while the device asks the provisioning service.
+func TestProvisionAgainAfterLostPuback(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := kittest.NewCloud(t, "bs.test")
+		cfg := ProvisionConfig{Host: "bs.test", DeviceID: deviceID, Credential: Secret("x"), TLS: c.TLS(), Dial: c.Dial,
+			Timing: Timing{Jitter: func() float64 { return 0 }, Acknowledge: 5 * time.Second}}
+		var got Assignment
+		start := time.Now()
+		done := running(func() error { var err error; got, err = Provision(t.Context(), cfg); return err })
+		p, _ := c.Accept(kittest.Accepted)
+		p.Grant(sys + "bootstrap/down")
+		p.Packet()
+		p.ExpectEnd()
+		require.Equal(t, 5*time.Second, time.Since(start))
+		p, _ = c.Accept(kittest.Accepted)
+		p.Grant(sys + "bootstrap/down")
+		p.Take()
+		inform(p, sys+"bootstrap/down", `{"address":"h.test:8883"}`)
+		p.Expect(kittest.Disconnect)
+		require.NoError(t, <-done)
+		require.Equal(t, Assignment{Host: "h.test", Port: 8883}, got)
+	})
+}

@@ -303,3 +303,22 @@ func FuzzInbound(f *testing.F) {
 		}
 	})
 }
+
+// A PUBACK that does not come within 30 seconds costs the connection, and the message comes again on the next one.
+func TestFileAgainAfterLostPuback(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, p, c := up(t)
+		start := time.Now()
+		done := running(func() error { return a.SendFile(t.Context(), File{Name: "f", Content: []byte("x")}) })
+		const file = "\x32\x77\x00\x23tc/camexia/camexia_pump-7/o/mc_v3/f\x00\x01" +
+			`{"file":{"name":"f","creationDate":"2000-01-01T00:00:00.000Z","content":"eA=="}}`
+		p.Expect(file)
+		p.ExpectEnd()
+		require.Equal(t, 30*time.Second, time.Since(start))
+		p, _ = c.Accept(kittest.Accepted)
+		p.Expect(file)
+		p.Send("\x40\x02\x00\x01")
+		require.NoError(t, <-done)
+	})
+}

@@ -41,7 +41,7 @@ type timeSeries struct {
 // loses data points without a mapping in silence: the model comes first.
 //
 // Errors: ErrTooLarge, ErrClosed, the end of ctx, after which the message may still have arrived, or that the
-// connection was lost five times under the message.
+// connection was lost five times under the message, or cut for want of the acknowledgement (*clientkit.AckError).
 func (a *Agent) SendTimeSeries(ctx context.Context, samples ...Sample) error {
 	body := struct {
 		TimeSeries []timeSeries `json:"timeseries"`

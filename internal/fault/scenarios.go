@@ -133,7 +133,7 @@ var scenarios = []Scenario{
 		Name: "lost-puback", Platforms: everywhere,
 		Happens: "the first message is taken and its PUBACK never comes; the connection stays",
 		Correct: "does not wait for ever: it connects again after a while, and sends the message again",
-		Try:     "fakecloud device iotda --id demo_scenario-lost-puback --timeout 5s --count 1",
+		Try:     "fakecloud device iotda --id demo_scenario-lost-puback --count 1",
 		Faults:  []Fault{with(Puback, 1, Action{Drop: true})},
 	},
 	{

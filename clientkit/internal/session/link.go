@@ -39,6 +39,7 @@ type LinkConfig struct {
 	Login     Login
 	Clean     bool
 	KeepAlive time.Duration
+	Timing    clientkit.Timing       // with defaults
 	Refused   func(code byte) error  // makes the error of a CONNACK other than 0
 	OnPublish func(Arrival)          // must not block
 	Trace     func(clientkit.Packet) // may be nil
@@ -227,8 +228,8 @@ func (l *Link) publisher() {
 }
 
 // roundTrip sends one packet and waits for its acknowledgement. It returns ErrLost when the connection
-// went away first; the packet may have arrived all the same.
-func (l *Link) roundTrip(ctx context.Context, do func() mqtt.Token) (mqtt.Token, error) {
+// went away first, or was cut because the acknowledgement took too long; the packet may have arrived all the same.
+func (l *Link) roundTrip(ctx context.Context, acknowledgement string, do func() mqtt.Token) (mqtt.Token, error) {
 	j := job{do: do, token: make(chan mqtt.Token, 1)}
 	select {
 	case l.jobs <- j:
@@ -250,25 +251,31 @@ func (l *Link) roundTrip(ctx context.Context, do func() mqtt.Token) (mqtt.Token,
 	case <-l.lost:
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	case <-l.cfg.Timing.After(l.cfg.Timing.Acknowledge):
+		l.cut(&clientkit.AckError{Missing: acknowledgement, After: l.cfg.Timing.Acknowledge})
 	}
 	select {
 	case <-token.Done():
 		if token.Error() == nil {
 			return token, nil
 		}
-		// The connection is of no use any more. Paho may tell so later only; until then it would be
-		// taken for a live one.
-		l.conn.abort(token.Error())
-		l.end(token.Error())
+		l.cut(token.Error())
 	default:
 	}
 	return nil, ErrLost
 }
 
+// cut ends a connection that is of no use any more. Paho may tell so later only; until then it would be taken for
+// a live one.
+func (l *Link) cut(cause error) {
+	l.conn.abort(cause)
+	l.end(cause)
+}
+
 // Publish sends a message with QoS 1 and returns after its PUBACK.
 func (l *Link) Publish(ctx context.Context, topic string, payload []byte) error {
 	l.sent(clientkit.Packet{Name: "PUBLISH", Topic: topic, Payload: payload})
-	_, err := l.roundTrip(ctx, func() mqtt.Token { return l.client.Publish(topic, 1, false, payload) })
+	_, err := l.roundTrip(ctx, "PUBACK", func() mqtt.Token { return l.client.Publish(topic, 1, false, payload) })
 	if err == nil {
 		l.received(clientkit.Packet{Name: "PUBACK"})
 	}
@@ -278,7 +285,7 @@ func (l *Link) Publish(ctx context.Context, topic string, payload []byte) error 
 // Subscribe asks for QoS 1 and returns after the SUBACK.
 func (l *Link) Subscribe(ctx context.Context, filter string) error {
 	l.sent(clientkit.Packet{Name: "SUBSCRIBE", Topic: filter})
-	token, err := l.roundTrip(ctx, func() mqtt.Token { return l.client.Subscribe(filter, 1, nil) })
+	token, err := l.roundTrip(ctx, "SUBACK", func() mqtt.Token { return l.client.Subscribe(filter, 1, nil) })
 	if err != nil {
 		return err
 	}
@@ -287,16 +294,6 @@ func (l *Link) Subscribe(ctx context.Context, filter string) error {
 	}
 	l.received(clientkit.Packet{Name: "SUBACK"})
 	return nil
-}
-
-// Unsubscribe returns after the UNSUBACK.
-func (l *Link) Unsubscribe(ctx context.Context, filter string) error {
-	l.sent(clientkit.Packet{Name: "UNSUBSCRIBE", Topic: filter})
-	_, err := l.roundTrip(ctx, func() mqtt.Token { return l.client.Unsubscribe(filter) })
-	if err == nil {
-		l.received(clientkit.Packet{Name: "UNSUBACK"})
-	}
-	return err
 }
 
 // Close sends DISCONNECT if the connection is up, and ends Paho's goroutines.
@@ -315,9 +312,6 @@ func (l *Link) Lost() <-chan struct{} { return l.lost }
 
 // Cause says why the connection has ended, once Lost is closed.
 func (l *Link) Cause() error { return l.cause }
-
-// Abort cuts the connection.
-func (l *Link) Abort(cause error) { l.conn.abort(cause) }
 
 // Release ends what Session.Acquire and Session.Hold began.
 func (l *Link) Release() { l.users.Done() }

@@ -16,7 +16,6 @@ import (
 const (
 	settled        = 30 * time.Second // a connection that held so long begins the back-off anew
 	drainTime      = 10 * time.Second // for PUBACKs before a planned end
-	subscribeTime  = 30 * time.Second // for one SUBACK
 	MaxResends     = 5                // of one message, in case that the message itself is the reason
 	DefaultMQTTS   = 8883
 	DefaultHTTPS   = 443
@@ -131,7 +130,7 @@ func (s *Session) connect(ctx context.Context) (*Link, error) {
 	c := s.cfg
 	return Connect(ctx, LinkConfig{
 		Prefix: c.Prefix, Address: c.Address, TLS: c.TLS, WebSocket: c.WebSocket, Dial: c.Dial, Login: login, Clean: c.Clean, KeepAlive: c.KeepAlive,
-		Refused: c.Refused, OnPublish: c.OnPublish, Trace: c.Trace, Running: &s.running,
+		Timing: c.Timing, Refused: c.Refused, OnPublish: c.OnPublish, Trace: c.Trace, Running: &s.running,
 	})
 }
 

@@ -83,6 +83,7 @@ func (s *Session) Spawn(f func()) bool {
 // Again runs do on the connection there is, and on the next ones while they are lost under it. An error to
 // acquire a connection is wrapped in sent, all others in acknowledged.
 func (s *Session) Again(ctx context.Context, sent, acknowledged string, do func(*Link) error) error {
+	var last error
 	for range MaxResends {
 		l, err := s.Acquire(ctx)
 		if err != nil {
@@ -96,13 +97,19 @@ func (s *Session) Again(ctx context.Context, sent, acknowledged string, do func(
 		case !errors.Is(err, ErrLost):
 			return fmt.Errorf("%s: %s: %w", s.cfg.Prefix, acknowledged, err)
 		}
+		last = l.Cause()
 	}
-	return fmt.Errorf("%s: %s: %w %d times while it was under way", s.cfg.Prefix, acknowledged, ErrLost, MaxResends)
+	return fmt.Errorf("%s: %s: %w", s.cfg.Prefix, acknowledged, tooOften(last))
+}
+
+// tooOften is the end of what lost its connection each time; last says how.
+func tooOften(last error) error {
+	return fmt.Errorf("%w %d times while it was under way, the last time: %w", ErrLost, MaxResends, last)
 }
 
 // Publish sends one message with QoS 1 and returns once the server has acknowledged it. It waits for a
-// connection, and sends again when the connection is lost before the acknowledgement. body may still be read
-// after ctx has ended.
+// connection, and sends again when the connection is lost before the acknowledgement, or cut because that did not
+// come. body may still be read after ctx has ended.
 func (s *Session) Publish(ctx context.Context, topic string, body []byte) error {
 	return s.Again(ctx, "message not sent", "message not acknowledged", func(l *Link) error {
 		return l.Publish(ctx, topic, body)
@@ -122,8 +129,6 @@ func (s *Session) Ensure(ctx context.Context, l *Link, filter string) error {
 	if l.subscribed[filter] {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, subscribeTime)
-	defer cancel()
 	if err := l.Subscribe(ctx, filter); err != nil {
 		return err
 	}
@@ -133,6 +138,7 @@ func (s *Session) Ensure(ctx context.Context, l *Link, filter string) error {
 
 // Want subscribes now and on every connection to come. It returns once the server has granted it.
 func (s *Session) Want(ctx context.Context, filter string) error {
+	var last error
 	for range MaxResends {
 		l, err := s.Acquire(ctx)
 		if err != nil {
@@ -148,8 +154,10 @@ func (s *Session) Want(ctx context.Context, filter string) error {
 			s.keep(filter, false)
 			return err
 		}
+		last = l.Cause()
 	}
-	return fmt.Errorf("%w %d times while it was under way", ErrLost, MaxResends)
+	s.keep(filter, false)
+	return tooOften(last)
 }
 
 func (s *Session) keep(filter string, want bool) {
@@ -176,7 +184,7 @@ func (s *Session) Wants(filter string) bool {
 	return s.filters[filter]
 }
 
-// renewSubscriptions subscribes on a new connection. One on which that cannot be had is given up.
+// renewSubscriptions subscribes on a new connection; false when that has ended meanwhile.
 func (s *Session) renewSubscriptions(l *Link, filters []string) bool {
 	for _, f := range filters {
 		err := s.Ensure(s.ctx, l, f)
@@ -185,10 +193,7 @@ func (s *Session) renewSubscriptions(l *Link, filters []string) bool {
 		case err == nil:
 		case errors.As(err, &refused): // for good
 			s.cfg.Log.Error("subscription not renewed", "device", s.cfg.Device, "cause", err)
-		case errors.Is(err, ErrLost) || s.ctx.Err() != nil:
-			return false
-		default:
-			l.Abort(fmt.Errorf("subscription to %s not renewed: %w", f, err))
+		default: // the connection has ended, or the session
 			return false
 		}
 	}
