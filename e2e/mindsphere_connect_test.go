@@ -208,8 +208,14 @@ func TestMindSpherePrivateCloud(t *testing.T) {
 	for _, name := range []string{"mqtt.site.test", ""} {
 		c := connect(name, "_CertificateBearer", good)
 		wantConnack(t, c, 0)
-		send(t, c, rawmqtt.Subscribe(1, 1, "tc/site/site_press/i/agm_v3/tr"))
+		send(t, c, rawmqtt.Subscribe(1, 1, "tc/site/site_press/i/#"))
 		wantBytes(t, c, 0x90, 3, 0, 1, 1)
+		model := request(t, c, "tc/site/site_press/o/amo_v4/m", `{"id":"<a> & b"}`).Payload()
+		require.Contains(t, model, `"requestId":"<a> & b"`, "as it was sent, not escaped")
+		_, path, found := strings.Cut(model, `"content":"https://mqtt.site.test`)
+		require.True(t, found, model)
+		path, _, _ = strings.Cut(path, `"`)
+		require.Contains(t, gateway(t, cloud, "mqtt.site.test", "site", path), `"typeModel"`)
 	}
 	for id, c := range map[rule.ID]*rawmqtt.Conn{
 		"MS-32/audience":  connect("mqtt.site.test", "_CertificateBearer", a.token(t, "site_press", "site", "Broker", soon)),

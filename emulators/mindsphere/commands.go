@@ -1,7 +1,6 @@
 package mindsphere
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -200,7 +199,7 @@ func (s *Service) updateCommand(from sender, payload []byte) Outcome {
 	}
 	var text json.RawMessage
 	if response.value != nil {
-		text = compact(response.value)
+		text = marshal(response.value)
 	}
 	if len(text) > MaxCommandData {
 		return swallowed("MS-26/size", "the update is lost", fmt.Sprintf("a response of %d bytes", len(text)), "at most 4096 bytes (4 kB)")
@@ -231,17 +230,6 @@ func (s *Service) keepStatus(c JobCommand, status string, response json.RawMessa
 		s.finishJob(c.Tenant, c.JobID)
 	}
 	return err
-}
-
-// compact writes a JSON value that was read before.
-func compact(v any) json.RawMessage {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		panic(err) // it came from a decoder
-	}
-	return bytes.TrimSpace(b.Bytes())
 }
 
 // findCommand returns the agent's command of a job. A job has one command for each agent, so an update without

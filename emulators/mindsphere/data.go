@@ -293,7 +293,7 @@ func (s *Service) storeEvents(from sender, payload []byte) Outcome {
 		ev := AgentEvent{Tenant: from.Tenant, Agent: from.ClientID, ID: n.get("id").text(), CorrelationID: n.get("correlationId").text(), Type: n.get("type").need(),
 			Severity: n.get("severity").scalar(), Description: n.get("description").text()}
 		if details := n.get("details"); details.value != nil {
-			ev.Details = compact(details.value)
+			ev.Details = marshal(details.value)
 		}
 		at, ok := readTime(n.get("timestamp").value)
 		if !ok {

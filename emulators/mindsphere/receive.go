@@ -1,6 +1,7 @@
 package mindsphere
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -64,12 +65,15 @@ func (s *Service) answer(ch mindsphere.Channel, requestID, correlationID string,
 	return Message{Channel: ch, Payload: marshal(response{ID: s.ulid(), CorrelationID: correlationID, RequestID: requestID, Data: data})}
 }
 
+// marshal writes JSON as other services do: with < > & as they are, which a device may look for in the text.
 func marshal(v any) []byte {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // our own structs
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		panic(err) // our own structs, and what came from a decoder
 	}
-	return b
+	return bytes.TrimSpace(b.Bytes())
 }
 
 // requestID reads the envelope's id, which answers refer to.

@@ -121,10 +121,12 @@ func cutLast(token string) (before, after string, found bool) {
 // read the model, as with the signed addresses of the real service.
 func (s *Service) offer(m Model) string {
 	gateway := GatewayEU1
-	if a, ok := s.agents.Get(m.Agent); ok {
-		if t, ok := s.Tenant(a.Tenant); ok && t.Region == EU2 {
-			gateway = GatewayEU2
-		}
+	a, _ := s.agents.Get(m.Agent)
+	switch t, _ := s.Tenant(a.Tenant); t.Region {
+	case EU2:
+		gateway = GatewayEU2
+	case Private: // the only host name that is known of it
+		gateway = t.Host
 	}
 	return "https://" + gateway + DownloadPath + m.ID + "?signature="
 }

@@ -330,11 +330,11 @@ func TestEventsAndFiles(t *testing.T) {
 func TestCommand(t *testing.T) {
 	onWire(t, func(t *testing.T, s *server) {
 		a := s.agent(t)
-		job, err := s.svc.CreateJob("camexia", mindsphere.Job{Name: "restart", ClientIDs: []string{"camexia_a"}, Data: json.RawMessage(`{"k":"v"}`)})
+		job, err := s.svc.CreateJob("camexia", mindsphere.Job{Name: "restart", ClientIDs: []string{"camexia_a"}, Data: json.RawMessage(`{"k":"<v> & w"}`)})
 		require.NoError(t, err)
 		p := a.NextPublish()
 		require.Equal(t, in+"cmd_v3/c", p.Topic)
-		require.Regexp(t, `^\{"id":"[0-9a-f]{32}","data":\{"jobId":"`+job.ID+`","createdAt":"2026-06-01T12:00:00.\d{3}Z","payload":\{"k":"v"\}\}\}$`, string(p.Payload))
+		require.Regexp(t, `^\{"id":"[0-9a-f]{32}","data":\{"jobId":"`+job.ID+`","createdAt":"2026-06-01T12:00:00.\d{3}Z","payload":\{"k":"<v> & w"\}\}\}$`, string(p.Payload))
 		rule.Proves(t, "MS-25")
 
 		command := s.svc.Commands("camexia", job.ID)[0]

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -180,13 +181,15 @@ func (c *call) reply(status int, body any) {
 		c.WriteHeader(status)
 		return
 	}
-	text, err := json.Marshal(body)
-	if err != nil {
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(body); err != nil {
 		panic(err) // our own structs
 	}
 	c.Header().Set("Content-Type", "application/json;charset=UTF-8")
 	c.WriteHeader(status)
-	_, _ = c.Write(append(text, '\n')) // a caller that is gone needs no answer
+	_, _ = c.Write(text.Bytes()) // a caller that is gone needs no answer
 }
 
 // errors in MindSphere's form.
