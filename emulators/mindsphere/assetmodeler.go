@@ -151,10 +151,11 @@ func (s *Service) instantiate(from sender, payload []byte) Outcome {
 		return j.failed("MS-20/unknown-model", root.doc, "the externalId of a model that was answered with Success")
 	}
 	document := readDocument(m.Document)
-	filled, missing := fill(document.value, parameters)
-	if len(missing) > 0 {
-		slices.Sort(missing)
-		data.get("parameterization").get("values").fail("no value for %s of model %q", names(slices.Compact(missing)), clip(name))
+	f := filler{parameters: parameters}
+	filled := f.fill(document.value)
+	if len(f.missing) > 0 {
+		slices.Sort(f.missing)
+		data.get("parameterization").get("values").fail("no value for %s of model %q", names(slices.Compact(f.missing)), clip(name))
 		return j.failed("MS-20/parameter", root.doc, "a value for every ${name} of the model")
 	}
 	document.path, document.value = "$.data", filled

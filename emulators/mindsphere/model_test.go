@@ -3,6 +3,7 @@ package mindsphere_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -145,6 +146,21 @@ func TestTemplateOfAModel(t *testing.T) {
 	found := problems(t, s, wire.InstantiateV3, instance())
 	require.Contains(t, found, "typeModel.aspectTypes[0].variables[0].dataType")
 	require.Contains(t, found, "mappingModel.mappings[0].assetReferenceId")
+}
+
+// MS-20/parameter: parameters may make a model larger, but not without end.
+func TestFilledModelHasALimit(t *testing.T) {
+	t.Parallel()
+	for assets, refused := range map[int]bool{128: false, 129: true} {
+		s := newFixture(t).session(t)
+		var list []string
+		for i := range assets {
+			list = append(list, fmt.Sprintf(`{"referenceId":"r%d","typeId":"core.basicasset","name":"n","description":"${a}"}`, i))
+		}
+		require.Empty(t, problems(t, s, wire.ModelV3, `{"id":"1","data":{"externalId":"M","instanceModel":{"assets":[`+strings.Join(list, ",")+`]}}}`))
+		found := problems(t, s, wire.InstantiateV3, `{"id":"2","data":{"modelExternalId":"M","parameterization":{"values":[{"name":"a","value":"`+strings.Repeat("x", 4096)+`"}]}}}`)
+		require.Equal(t, refused, strings.Contains(found["parameterization.values"], "a (more than 524288 bytes in all)"), found)
+	}
 }
 
 // MS-21: the model of mindconnect-mqtt-v4-example hangs its asset below the root asset of a tenant, by its id.

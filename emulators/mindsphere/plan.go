@@ -320,35 +320,40 @@ func (p *plan) checkTarget(n node, typeID string, m *Mapping) bool {
 	return true
 }
 
-// fill replaces every ${name} in a JSON value by its parameter and returns the names that have none.
-func fill(value any, parameters map[string]string) (filled any, missing []string) {
+// Limits of what filling may make of a model, so that it cannot grow without end.
+const (
+	maxFilled     = 4096      // bytes of one text
+	maxFilledOver = 512 << 10 // bytes of all parameters where they stand
+)
+
+// filler replaces every ${name} in a JSON value by its parameter.
+type filler struct {
+	parameters map[string]string
+	put        int      // bytes of parameters
+	missing    []string // names without a parameter, or with one that is too long
+}
+
+func (f *filler) fill(value any) any {
 	switch v := value.(type) {
 	case string:
-		return fillText(v, parameters)
+		return f.text(v)
 	case []any:
 		list := make([]any, len(v))
 		for i := range v {
-			var lacks []string
-			list[i], lacks = fill(v[i], parameters)
-			missing = append(missing, lacks...)
+			list[i] = f.fill(v[i])
 		}
-		return list, missing
+		return list
 	case map[string]any:
 		object := make(map[string]any, len(v))
 		for k := range v {
-			var lacks []string
-			object[k], lacks = fill(v[k], parameters)
-			missing = append(missing, lacks...)
+			object[k] = f.fill(v[k])
 		}
-		return object, missing
+		return object
 	}
-	return value, nil
+	return value
 }
 
-// maxFilled bounds a text after its placeholders are filled, so that a model cannot grow without end.
-const maxFilled = 4096
-
-func fillText(text string, parameters map[string]string) (filled string, missing []string) {
+func (f *filler) text(text string) string {
 	var b strings.Builder
 	for {
 		before, rest, found := strings.Cut(text, "${")
@@ -357,19 +362,22 @@ func fillText(text string, parameters map[string]string) (filled string, missing
 		if !found {
 			break
 		}
-		value, ok := parameters[name]
+		value, ok := f.parameters[name]
 		switch {
 		case !closed:
 			b.WriteString("${" + rest)
-			return b.String(), missing
+			return b.String()
 		case !ok:
-			missing = append(missing, name)
+			f.missing = append(f.missing, name)
 		case b.Len()+len(value) > maxFilled:
-			missing = append(missing, fmt.Sprintf("%s (more than %d bytes)", name, maxFilled))
+			f.missing = append(f.missing, fmt.Sprintf("%s (more than %d bytes)", name, maxFilled))
+		case f.put+len(value) > maxFilledOver:
+			f.missing = append(f.missing, fmt.Sprintf("%s (more than %d bytes in all)", name, maxFilledOver))
 		default:
+			f.put += len(value)
 			b.WriteString(value)
 		}
 		text = after
 	}
-	return b.String(), missing
+	return b.String()
 }
