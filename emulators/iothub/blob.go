@@ -280,18 +280,6 @@ func (s *Service) CommitBlocks(b Blob, ids []string, create bool, match string) 
 	return s.writeBlob(b, create, match)
 }
 
-// WaitingBlocks returns the blocks of a blob that are not committed yet, by id.
-func (s *Service) WaitingBlocks(hub, container, name string) []BlobBlock {
-	prefix := blobKey(hub, container, name) + keySeparator
-	var all []BlobBlock
-	for _, k := range slices.Sorted(slices.Values(s.files.blocks.Keys(prefix))) {
-		if body, ok := s.files.blocks.Get(k); ok {
-			all = append(all, BlobBlock{ID: k[len(prefix):], Size: len(body)})
-		}
-	}
-	return all
-}
-
 // GetBlob returns a blob. The error is ErrNotFound.
 func (s *Service) GetBlob(hub, container, name string) (Blob, error) {
 	h, err := s.GetHub(hub)

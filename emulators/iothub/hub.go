@@ -53,9 +53,8 @@ type Switches struct {
 
 // The defaults of Switches.
 const (
-	DefaultSASSkew      = 5 * time.Minute
-	DefaultExpiryGrace  = 10 * time.Minute
-	DefaultDisabledCode = 3
+	DefaultSASSkew     = 5 * time.Minute
+	DefaultExpiryGrace = 10 * time.Minute
 )
 
 func (w Switches) skew() time.Duration {

@@ -25,7 +25,6 @@ const (
 	CodeTooManyUploads      = 403006
 	maxNotices              = 10_000
 	maxNoticeBytes          = 8 << 20
-	maxStatusDescription    = 4 << 10
 	blobPermissionsOfUpload = "rw"
 )
 

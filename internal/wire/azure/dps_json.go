@@ -12,11 +12,10 @@ import (
 
 // DPS statuses of an operation and of a registration.
 const (
-	DPSUnassigned = "unassigned"
-	DPSAssigning  = "assigning"
-	DPSAssigned   = "assigned"
-	DPSFailed     = "failed"
-	DPSDisabled   = "disabled"
+	DPSAssigning = "assigning"
+	DPSAssigned  = "assigned"
+	DPSFailed    = "failed"
+	DPSDisabled  = "disabled"
 )
 
 // DPS substatuses of an assigned registration.

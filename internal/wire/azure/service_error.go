@@ -10,7 +10,6 @@ import (
 const (
 	InvalidProtocolVersion = 400001
 	ArgumentInvalid        = 400004
-	FormatError            = 400006
 	BlobContainerInvalid   = 400008
 	DeviceDefinedTwice     = 400011
 	BulkFailure            = 400013
@@ -18,17 +17,13 @@ const (
 	InvalidConfiguration   = 400402
 	ImmutableConfiguration = 400403
 	InvalidMetricsQuery    = 400404
-	UnauthorizedAccess     = 401002
 	Unauthorized           = 401003
-	QueueFull              = 403004
-	MethodsInFlight        = 403800
 	NotFound               = 404000
 	DeviceNotFound         = 404001
 	JobNotFound            = 404002
 	ModuleNotFound         = 404010
 	FeatureNotSupported    = 404013
 	DeviceNotOnline        = 404103
-	ConnectionClosed       = 404104
 	ConfigurationNotFound  = 404301
 	MethodNotAllowed       = 405000
 	DeviceAlreadyExists    = 409001
