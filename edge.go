@@ -190,17 +190,23 @@ func sendError(r *rule.Refusal) error {
 	return fmt.Errorf("%w: %w", edge.ErrAway, r)
 }
 
-// Twin implements edge.Cloud. What a gateway reads for itself is no event.
+// Twin implements edge.Cloud. What $edgeHub reads, the gateway reads for itself.
 func (l cloudLink) Twin() ([]byte, error) {
-	if id := l.Identity(); id.ModuleID == edgeHubModule {
-		t, err := l.hub.GetTwin(id.Hub, id.DeviceID, id.ModuleID)
-		if err != nil {
-			return nil, err
-		}
-		return json.Marshal(map[string]any{"desired": versioned(t.Desired), "reported": versioned(t.Reported)})
+	if l.Identity().ModuleID == edgeHubModule {
+		return l.Look()
 	}
 	body, r := l.TwinForDevice()
 	return body, sendError(r)
+}
+
+// Look implements edge.Cloud.
+func (l cloudLink) Look() ([]byte, error) {
+	id := l.Identity()
+	t, err := l.hub.GetTwin(id.Hub, id.DeviceID, id.ModuleID)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(map[string]any{"desired": versioned(t.Desired), "reported": versioned(t.Reported)})
 }
 
 func versioned(s iothub.Section) map[string]any {

@@ -261,6 +261,12 @@ func TestEdgeModules(t *testing.T) {
 	devices.Password = ptr(sign(demoHub+"/devices/d", demoKey, later, ""))
 	join(t, cloud, own)
 	join(t, cloud, devices)
+	// The device has got another key: the gateway asks its hub again.
+	_, err := cloud.RefreshEdge(edgeGateway)
+	require.NoError(t, err)
+	patch(t, cloud, "azure: {hubs: [{name: fakecloud-hub, devices: [{deviceId: d, authentication: {symmetricKey: {primaryKey: "+thirdKey+"}}}]}]}")
+	devices.Password = ptr(sign(demoHub+"/devices/d", thirdKey, later, ""))
+	join(t, cloud, devices)
 	rule.Proves(t, "EDGE-15")
 	asDevice := child("d")
 	asDevice.Password = own.Password

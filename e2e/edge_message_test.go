@@ -29,10 +29,10 @@ func TestEdgeTelemetry(t *testing.T) {
 	require.Len(t, m.System["edgeMessageId"], 36)
 	rule.Proves(t, "EDGE-18")
 
-	// QoS 1 with 262144 bytes in all passes the gateway; what it adds is too much for the hub.
+	// QoS 1 with 262144 bytes in all is a packet that the gateway reads; what it adds makes it too large a message.
 	topic := leafSays
 	say(t, conn, topic, strings.Repeat("x", 262144-len(topic)-4))
-	refused(t, cloud, "EDGE-18/rejected")
+	refused(t, cloud, "EDGE-42/message")
 	say(t, conn, leafSays, "next")
 	require.Equal(t, "next", string(atHub(t, cloud, "demo-leaf", 2)[1].Body))
 	send(t, conn, rawmqtt.Publish(topic, strings.Repeat("x", 262144-len(topic)-3), 1, 9, false))
@@ -151,7 +151,7 @@ func TestEdgeTwin(t *testing.T) {
 	_, reported = twinGet(t, conn)
 	require.Equal(t, map[string]any{"fw": "1.0", "o": map[string]any{"b": 2.0}, "$version": 3.0}, reported)
 	for patch, status := range map[string]string{`{"a.b":1}`: "400", `{"a":4503599627370497}`: "400", `{"s":"` + strings.Repeat("x", 4097) + `"}`: "400",
-		strings.Repeat(`{"a":`, 11) + "1" + strings.Repeat("}", 11): "400", `[1]`: "500", `{`: "500"} {
+		strings.Repeat(`{"a":`, 11) + "1" + strings.Repeat("}", 11): "400", `[1]`: "500", `{`: "500", `{"a":1}}`: "500", `{"a":1} x`: "500", ``: "500"} {
 		report(t, conn, patch, status)
 	}
 	refused(t, cloud, "EDGE-26/value")

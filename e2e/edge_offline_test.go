@@ -60,6 +60,72 @@ func TestEdgeQueueFull(t *testing.T) {
 	require.Len(t, atHub(t, cloud, "demo-leaf", 2), 2)
 }
 
+// EDGE-18/rejected: what was stored for a device that the hub has no more is dropped, and the rest goes on.
+func TestEdgeStoredForNobody(t *testing.T) {
+	t.Parallel()
+	cloud := fakecloud.Start(t, fakecloud.WithWorld(edgeWorld(keyed("short-lived"))))
+	conn, other := join(t, cloud, child("short-lived")), join(t, cloud, leaf())
+	upstream(t, cloud, false)
+	say(t, conn, "devices/short-lived/messages/events/", "1")
+	say(t, other, leafSays, "2")
+	require.NoError(t, cloud.DeleteDevice("iothub", demoHub, "short-lived"))
+	upstream(t, cloud, true)
+	refused(t, cloud, "EDGE-18/rejected")
+	require.Equal(t, "2", string(atHub(t, cloud, "demo-leaf", 1)[0].Body))
+	wantCut(t, cloud, conn, "EDGE-11/removed")
+}
+
+// EDGE-35: who has subscribed hears of the difference also where it has never read its twin, and of nothing else.
+func TestEdgeOfflineDesiredUnread(t *testing.T) {
+	t.Parallel()
+	cloud := fakecloud.Start(t, fakecloud.WithWorld(edgeWorld(keyed("reader"))))
+	desire := func(patch string) {
+		t.Helper()
+		_, err := cloud.PatchDesired(demoHub, "demo-leaf", json.RawMessage(patch))
+		require.NoError(t, err)
+	}
+	desire(`{"a":1,"b":2}`)
+	conn := join(t, cloud, leaf())
+	subscribe(t, conn, "$iothub/twin/res/#", "$iothub/twin/PATCH/properties/desired/#")
+	upstream(t, cloud, false)
+	desired, reported := twinGet(t, conn)
+	require.Empty(t, desired) // it was not read
+	require.Empty(t, reported)
+	desire(`{"b":3}`)
+	desire(`{"c":4}`)
+	upstream(t, cloud, true)
+	p := receiveAcked(t, conn)
+	require.Equal(t, "$iothub/twin/PATCH/properties/desired/?$version=4", p.Topic())
+	require.JSONEq(t, `{"b":3,"c":4,"$version":4}`, p.Payload())
+	wantAlive(t, conn)
+	rule.Proves(t, "EDGE-35")
+}
+
+// EDGE-31: a message of a shorter life than those before it is dropped in time.
+func TestEdgeShorterTimeToLive(t *testing.T) {
+	t.Parallel()
+	cloud := fakecloud.Start(t, fakecloud.WithWorld(`
+edge:
+  gateways:
+    - hostname: mygateway.contoso.com
+      edgeHub:
+        desired:
+          schemaVersion: "1.1"
+          routes:
+            all: "FROM /messages/* WHERE NOT is_defined(brief) INTO $upstream"
+            brief: {route: "FROM /messages/* WHERE is_defined(brief) INTO $upstream", priority: 0, timeToLiveSecs: 60}
+`))
+	conn := join(t, cloud, leaf())
+	upstream(t, cloud, false)
+	say(t, conn, leafSays, "long")
+	say(t, conn, leafSays+"brief=1", "short")
+	require.NoError(t, cloud.Advance(61*time.Second))
+	require.Equal(t, "1 messages", refused(t, cloud, "EDGE-31/expired").Seen)
+	require.NoError(t, cloud.Advance(7200*time.Second))
+	_, err := cloud.Await(t.Context(), fakecloud.Filter{Rule: "EDGE-31/expired"}, 2)
+	require.NoError(t, err)
+}
+
 // EDGE-31: time to live, by the timers clock.
 func TestEdgeTimeToLive(t *testing.T) {
 	t.Parallel()
@@ -209,6 +275,20 @@ func TestEdgeUpstreamFault(t *testing.T) {
 	require.NoError(t, cloud.Advance(6*time.Second))
 	messages := atHub(t, cloud, "demo-leaf", 2)
 	require.Equal(t, "1", string(messages[0].Body))
+}
+
+// Which clients an earlier life had is not reported any more.
+func TestEdgeClientsOfAnEarlierLife(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first, err := fakecloud.New(t.Context(), fakecloud.WithDataDir(dir), fakecloud.WithServerKey("ecdsa"))
+	require.NoError(t, err)
+	conn := join(t, first, leaf())
+	wantAlive(t, conn)
+	require.Contains(t, ownClients(t, first), "demo-leaf")
+	require.NoError(t, first.Close())
+	cloud := fakecloud.Start(t, fakecloud.WithDataDir(dir))
+	require.Empty(t, ownClients(t, cloud))
 }
 
 // What is stored outlives the process.

@@ -72,6 +72,14 @@ func TestEdgeBrokeredEndpoint(t *testing.T) {
 	require.Equal(t, "alert", all[0].System["iothub-outputname"])
 	rule.Proves(t, "EDGE-36")
 
+	// Without an output a message comes from the module, and from none of its outputs.
+	code, _ = deploy(t, cloud, `{"routes":{"out":"FROM /messages/modules/filter/outputs/* INTO $upstream"}}`)
+	require.EqualValues(t, 200, code)
+	say(t, module, "devices/mygateway/modules/filter/messages/events/", "no output")
+	require.Equal(t, "source /messages/modules/filter/", refused(t, cloud, "EDGE-37/unrouted").Seen)
+	code, _ = deploy(t, cloud, `{"routes":{"out":"FROM /messages/modules/filter/outputs/alert INTO $upstream"}}`)
+	require.EqualValues(t, 200, code)
+
 	say(t, module, "devices/mygateway/modules/filter/messages/events/%24.on=other", "nowhere")
 	refused(t, cloud, "EDGE-37/unrouted")
 	wantAlive(t, module)
@@ -166,24 +174,27 @@ func TestEdgeTwinChangeNotifications(t *testing.T) {
 	require.Equal(t, `{"fw":"2"}`, p.Payload())
 }
 
+// ownClients is what $edgeHub has reported of its clients.
+func ownClients(t *testing.T, cloud *fakecloud.Cloud) map[string]map[string]any {
+	t.Helper()
+	text, err := cloud.Twin(demoHub, edgeHubID)
+	require.NoError(t, err)
+	var twin struct {
+		Properties struct {
+			Reported struct{ Clients map[string]map[string]any }
+		}
+	}
+	require.NoError(t, json.Unmarshal(text, &twin))
+	return twin.Properties.Reported.Clients
+}
+
 // The gateway reports who is connected, and answers its own method.
 func TestEdgeHubModule(t *testing.T) {
 	t.Parallel()
 	cloud := fakecloud.Start(t)
 	conn := join(t, cloud, leaf())
-	clients := func() map[string]any {
-		text, err := cloud.Twin(demoHub, edgeHubID)
-		require.NoError(t, err)
-		var twin struct {
-			Properties struct {
-				Reported struct{ Clients map[string]map[string]any }
-			}
-		}
-		require.NoError(t, json.Unmarshal(text, &twin))
-		return twin.Properties.Reported.Clients["demo-leaf"]
-	}
 	say(t, conn, leafSays, "x")
-	require.Equal(t, "Connected", clients()["status"])
+	require.Equal(t, "Connected", ownClients(t, cloud)["demo-leaf"]["status"])
 	r, err := cloud.InvokeMethod(t.Context(), demoHub, edgeHubID, "RefreshDeviceScopeIdentityCache", nil, 0)
 	require.NoError(t, err)
 	require.Equal(t, 200, r.Status)

@@ -40,6 +40,8 @@ const (
 // secondKey is dev-01's secondary key, "the secondary key of dev-01!!".
 const secondKey = "dGhlIHNlY29uZGFyeSBrZXkgb2YgZGV2LTAxISE="
 
+const thirdKey = "dGhpcmQga2V5IG9mIGFub3RoZXIgZGV2aWNlISEhISE="
+
 // sign makes a token as section 8 of the sheet has it: sig is HMAC-SHA256 with the decoded key over the
 // escaped resource, a newline and se.
 func sign(resource, key string, se int64, skn string) string {

@@ -82,14 +82,8 @@ func (g *gateway) byToken(c Credentials, who Identity) (Admission, *rule.Refusal
 		}
 		return Admission{}, g.stranger(who, why)
 	}
-	r = g.checkToken(c, id, id, token)
-	if r != nil && c.ModuleID != "" {
-		if device, known, _ := g.lookup(c.DeviceID, "", false); known && g.checkToken(c, id, device, token) == nil {
-			r = nil // signed with the device's key
-		}
-	}
-	if r != nil {
-		if id, ok, _ = g.lookup(c.DeviceID, c.ModuleID, true); !ok || g.checkToken(c, id, id, token) != nil {
+	if r = g.signed(c, id, token); r != nil {
+		if id, ok, _ = g.lookup(c.DeviceID, c.ModuleID, true); !ok || g.signed(c, id, token) != nil {
 			return Admission{}, r // the hub knows no newer key either
 		}
 	}
@@ -97,6 +91,17 @@ func (g *gateway) byToken(c Credentials, who Identity) (Admission, *rule.Refusal
 		return Admission{}, r
 	}
 	return Admission{Gateway: g.name, Identity: id}, nil
+}
+
+// signed judges a token by the identity's keys, or for a module by those of its device.
+func (g *gateway) signed(c Credentials, id Identity, token azure.SAS) *rule.Refusal {
+	r := g.checkToken(c, id, id, token)
+	if r != nil && id.ModuleID != "" {
+		if device, known, _ := g.lookup(id.DeviceID, "", false); known && g.checkToken(c, id, device, token) == nil {
+			return nil
+		}
+	}
+	return r
 }
 
 func orNone(a *Admission) *Admission {

@@ -160,20 +160,23 @@ func (g *gateway) retryLater() {
 func (g *gateway) armExpiry() {
 	next := g.dropExpired()
 	if g.expiry != nil {
-		if next.IsZero() {
-			g.expiry.Stop()
-			g.expiry = nil
+		if !next.IsZero() && !next.Before(g.due) {
+			return // it sets itself anew
 		}
-		return // it is due before, and sets itself anew
+		g.expiry.Stop()
+		g.expiry = nil
 	}
 	if next.IsZero() {
 		return
 	}
+	g.due = next
 	g.expiry = g.svc.clock.AfterFunc(next.Sub(g.svc.clock.Now()), func() {
 		g.sending.Lock()
 		defer g.sending.Unlock()
-		g.expiry = nil
-		g.armExpiry()
+		if g.due.Equal(next) { // else another timer has taken over
+			g.expiry = nil
+			g.armExpiry()
+		}
 	})
 }
 

@@ -31,7 +31,8 @@ type gateway struct {
 	queue    *queue
 	draining bool
 	retry    bool              // a retry is due
-	expiry   clock.Timer       // of the message that ends first
+	expiry   clock.Timer       // of the message that ends first, or of one that is gone
+	due      time.Time         // when expiry is
 	flying   map[uint64]string // number → module that it is on its way to
 
 	twinning sync.Mutex // held while a twin is read, changed or synchronised
@@ -47,6 +48,7 @@ func newGateway(s *Service, set Gateway) *gateway {
 // start reads the scope and the configuration, and sends on what an earlier life has left.
 func (g *gateway) start() {
 	g.loadConfig()
+	g.forgetClients()
 	if !g.down() {
 		g.connect()
 	}

@@ -143,6 +143,13 @@ func (g *gateway) reportClient(name string, connected bool) {
 	g.reportOwn(map[string]any{"clients": map[string]any{twinName(name): status}})
 }
 
+// forgetClients takes back what an earlier life has reported of connections (EdgeHubConnection clears them).
+func (g *gateway) forgetClients() {
+	if t, _ := g.svc.twins.Get(g.twinKey(g.ownID())); t.Reported["clients"] != nil {
+		g.reportOwn(map[string]any{"clients": nil})
+	}
+}
+
 // twinName writes an id as a name in a twin (TwinManager.EncodeTwinKey).
 func twinName(id string) string {
 	return strings.NewReplacer(".", "%2E", "$", "%24", " ", "%20", "#", "%23").Replace(id)

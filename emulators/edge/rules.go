@@ -124,8 +124,9 @@ var messageRules = []rule.Rule{
 	{ID: "EDGE-29", Title: "A method reaches the child and its answer the caller; a late answer is ignored", Source: srcHub + " (InvokeMethodHandler)", Grade: rule.Documented, Causes: []rule.Cause{
 		{ID: "rid", Why: "The answer belongs to no call that still waits. The gateway acknowledges and ignores it.", Fix: "Answer within the caller's response time-out (30 s by default), once, with the request's $rid."},
 	}},
-	{ID: "EDGE-42", Title: "A packet of more than 262144 bytes closes the connection", Source: srcMQTT, Grade: rule.Documented, Causes: []rule.Cause{
+	{ID: "EDGE-42", Title: "A packet of more than 262144 bytes closes the connection; a message of more is acknowledged and dropped", Source: srcMQTT + "; " + srcHub + " (RoutingEdgeHub)", Grade: rule.Documented, Causes: []rule.Cause{
 		{ID: "packet", Why: "The packet is larger than edgeHub's MaxInboundMessageSize.", Fix: "Send at most 256 KB, topic included."},
+		{ID: "message", Why: "Body and properties are larger than 262144 bytes with what the gateway adds. It acknowledges the message and drops it.", Fix: "Send at most 255 KB in a message."},
 		{ID: "malformed", Why: "A packet breaks the MQTT protocol.", Fix: "Use an unmodified MQTT client library."},
 	}},
 }
@@ -144,7 +145,7 @@ var offlineRules = []rule.Rule{
 	}},
 	{ID: "EDGE-34", Title: "Cloud-to-device messages wait at the hub while it is away, and are delivered later", Source: srcOffline, Grade: rule.Documented},
 	{ID: "EDGE-35", Title: "What changed in desired properties while the hub was away arrives as one patch", Source: srcHub + " (StoringTwinManager)", Grade: rule.Documented,
-		Assumption: "twins are compared at every return of the hub; edgeHub skips those that were read less than two minutes before"},
+		Assumption: "twins are compared at every return of the hub; edgeHub skips those that were read less than two minutes before, and a child that has subscribed and never read its twin"},
 	{ID: "EDGE-36", Title: "Routes to BrokeredEndpoint deliver to the module's input, with the sender in $.cdid, and not to the hub", Source: srcRoutes, Grade: rule.Documented},
 	{ID: "EDGE-37", Title: "A message that no route takes is acknowledged and dropped", Source: srcRoutes, Grade: rule.Documented, Causes: []rule.Cause{
 		{ID: "unrouted", Why: "None of the gateway's routes takes the message.", Fix: "Add a route such as FROM /messages/* INTO $upstream to the desired properties of $edgeHub."},

@@ -21,6 +21,10 @@ type Session struct {
 
 	attaching sync.Mutex
 	cloud     atomic.Pointer[link]
+
+	// seen is the twin that a child had when it subscribed to desired properties and had not read it yet.
+	// Guarded by the gateway's twinning.
+	seen *twin
 }
 
 // link is a connection to the hub, by a pointer of its own.
@@ -199,6 +203,25 @@ func (g *gateway) settings() Gateway {
 func (c *Session) MethodsReady() {
 	if cloud := c.service(); cloud != nil {
 		cloud.MethodsReady()
+	}
+}
+
+// DesiredReady tells that the child hears of desired properties now. What they are is looked at, so that a child
+// that never reads its twin hears of what changes while the hub is away (EDGE-35).
+func (c *Session) DesiredReady() {
+	cloud := c.service()
+	if cloud == nil {
+		return
+	}
+	c.gw.twinning.Lock()
+	defer c.gw.twinning.Unlock()
+	if t, _ := c.gw.svc.twins.Get(c.gw.twinKey(c.id)); t.DesiredVersion > 0 {
+		return
+	}
+	if body, err := cloud.Look(); err == nil {
+		if t, err := readTwin(body); err == nil {
+			c.seen = &t
+		}
 	}
 }
 

@@ -24,6 +24,9 @@ const (
 	defaultQueueBytes    = 256 << 20
 )
 
+// maxMessage is the most that body and properties may have together (Constants.MaxMessageSize).
+const maxMessage = 256 << 10
+
 // Result is what becomes of a message.
 type Result struct {
 	// Refusal says why it went nowhere, nil when it went somewhere.
@@ -46,11 +49,11 @@ func (c *Session) Telemetry(_ context.Context, m Message) Result {
 				"a topic of another identity", "the topic of "+c.id.Name())}
 		}
 	}
-	origin := "downstream"
-	if m.DeviceID == g.settings().DeviceID {
-		origin = "internal"
+	g.mark(&m)
+	if n := m.size(); n > maxMessage {
+		return Result{Refusal: refusal("EDGE-42/message", "body and properties are larger than edgeHub takes: the message is acknowledged and dropped",
+			count(n)+" bytes, with what the gateway adds", "at most "+count(maxMessage)+" bytes")}
 	}
-	m.System = append(m.System, Property{Name: propEdgeMessageID, Value: g.svc.ids.GUID()}, Property{Name: propOrigin, Value: origin})
 	e := c.Event(journal.Telemetry)
 	e.Payload, e.Properties = m.Body, shownProperties(&m)
 	if m.DeviceID != c.id.DeviceID {
@@ -60,9 +63,22 @@ func (c *Session) Telemetry(_ context.Context, m Message) Result {
 	return g.route(&m, source(&m))
 }
 
+// mark adds what edgeHub adds to every message.
+func (g *gateway) mark(m *Message) {
+	origin := "downstream"
+	if m.DeviceID == g.settings().DeviceID {
+		origin = "internal"
+	}
+	m.System = append(m.System, Property{Name: propEdgeMessageID, Value: g.svc.ids.GUID()}, Property{Name: propOrigin, Value: origin})
+}
+
+// source is what routes compare (RoutingMessageConverter, ModuleMessageSource).
 func source(m *Message) string {
-	if m.ModuleID == "" {
+	switch {
+	case m.ModuleID == "":
 		return "/messages/"
+	case m.Output == "":
+		return "/messages/modules/" + m.ModuleID + "/"
 	}
 	return "/messages/modules/" + m.ModuleID + "/outputs/" + m.Output + "/"
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"reflect"
 	"strconv"
@@ -155,20 +156,17 @@ func (g *gateway) syncReported(id Identity, cloud Cloud) {
 
 // syncTwins hands over what changed on either side while the hub was away (EDGE-32, EDGE-35).
 func (g *gateway) syncTwins() {
-	live := map[string]*Session{}
+	live := map[string]bool{}
 	for _, s := range g.sessions() {
-		live[s.id.Name()] = s
+		live[s.id.Name()] = true
+		s.resync()
 	}
 	for _, k := range g.svc.twins.Keys(g.name + "\x00") {
 		device, module, _ := strings.Cut(strings.TrimPrefix(k, g.name+"\x00"), "/")
 		name := Identity{DeviceID: device, ModuleID: module}.Name()
-		if s := live[name]; s != nil {
-			s.resync()
-			continue
-		}
 		id, ok := g.identity(device, module)
 		t, _ := g.svc.twins.Get(k)
-		if !ok || t.Pending == nil || name == g.ownID().Name() {
+		if !ok || live[name] || t.Pending == nil || name == g.ownID().Name() {
 			continue
 		}
 		visit, err := g.svc.upstream.Visit(g.hubHost(), id)
@@ -182,8 +180,18 @@ func (g *gateway) syncTwins() {
 	}
 }
 
+// known is what was kept of a child's twin, with the desired properties that it had when it subscribed to them where
+// it has not read any. The caller holds twinning.
+func (c *Session) known() (t twin, ok bool) {
+	t, ok = c.gw.svc.twins.Get(c.gw.twinKey(c.id))
+	if t.DesiredVersion == 0 && c.seen != nil {
+		t.Desired, t.DesiredVersion, ok = c.seen.Desired, c.seen.DesiredVersion, true
+	}
+	return t, ok
+}
+
 // resync compares what was kept of a child's desired properties with the hub's, and tells the child the
-// difference as one patch.
+// difference as one patch. A child of which nothing is known gets none.
 func (c *Session) resync() {
 	g, cloud := c.gw, c.service()
 	if cloud == nil {
@@ -191,10 +199,14 @@ func (c *Session) resync() {
 	}
 	g.twinning.Lock()
 	g.syncReported(c.id, cloud)
-	before, known := g.svc.twins.Get(g.twinKey(c.id))
+	before, known := c.known()
+	if !known {
+		g.twinning.Unlock()
+		return
+	}
 	now, from := g.freshTwin(c.id, cloud)
 	g.twinning.Unlock()
-	if !known || from != "the hub" || before.DesiredVersion == 0 {
+	if from != "the hub" || before.DesiredVersion == 0 {
 		return
 	}
 	if patch := difference(before.Desired, now.Desired); len(patch) > 0 {
@@ -212,8 +224,8 @@ func (c *Session) desired(version int64, body []byte) {
 	}
 	takeVersion(patch)
 	g.twinning.Lock()
-	t, known := g.svc.twins.Get(g.twinKey(c.id))
-	if known && t.DesiredVersion > 0 && t.DesiredVersion+1 != version {
+	t, _ := c.known()
+	if t.DesiredVersion > 0 && t.DesiredVersion+1 != version {
 		g.twinning.Unlock()
 		c.resync()
 		return
@@ -228,8 +240,9 @@ func (c *Session) tellDesired(version int64, body []byte, detail string) {
 	e := c.Event(journal.Twin)
 	e.Dir, e.Detail, e.Payload = journal.Out, detail, body
 	e.Properties = map[string]string{"version": strconv.FormatInt(version, 10)}
-	c.gw.svc.journal.Append(e)
-	c.down.Desired(version, body)
+	if c.down.Desired(version, body) {
+		c.gw.svc.journal.Append(e)
+	}
 }
 
 // notifyTwinChange sends a change of reported properties down the routes, as a message of the gateway's own.
@@ -242,6 +255,7 @@ func (g *gateway) notifyTwinChange(id Identity, patch []byte) {
 	if id.ModuleID != "" {
 		m.System = append(m.System, Property{Name: senderModule, Value: id.ModuleID})
 	}
+	g.mark(&m)
 	g.route(&m, edgeroute.TwinChanges) // where no route takes it, nobody has to know
 }
 
@@ -272,7 +286,7 @@ func decode(text []byte, into any) error {
 	if err := d.Decode(into); err != nil {
 		return err
 	}
-	if d.More() {
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return fmt.Errorf("something follows the value at byte %d", d.InputOffset())
 	}
 	return nil

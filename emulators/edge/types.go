@@ -171,6 +171,8 @@ type Cloud interface {
 	Send(ctx context.Context, batch []Message) error
 	// Twin reads {"desired":{…},"reported":{…}}, each with its $version.
 	Twin() ([]byte, error)
+	// Look is Twin for the gateway's own eyes: no event, and it counts towards no limit.
+	Look() ([]byte, error)
 	// Report merges a patch into the reported properties.
 	Report(patch []byte) error
 	// Answer answers a direct method. An error says that nobody waits for it.
@@ -201,8 +203,8 @@ type Origin struct {
 type Downlink interface {
 	// Close ends the connection without a packet.
 	Close(cause error)
-	// Desired sends a patch of desired properties to a child that has subscribed.
-	Desired(version int64, body []byte)
+	// Desired hands over a patch of desired properties, and reports whether the child has subscribed.
+	Desired(version int64, body []byte) bool
 	// Call hands over a method, and reports whether the child has subscribed.
 	Call(rid, method string, payload []byte) bool
 	// Message hands over a cloud-to-device message, and reports whether it will be sent.

@@ -25,6 +25,8 @@ type Config struct {
 	// JudgeQoS2 has a PUBLISH with QoS 2 judged and committed like any other before the connection closes;
 	// else it closes at once.
 	JudgeQoS2 bool
+	// SentKeepsAlive has what is sent to a client reset its silence, too.
+	SentKeepsAlive bool
 	// Pending is how many messages may wait for a slow client; Link.Send refuses more. Default 128.
 	Pending int
 	// WriteTimeout bounds one write to a client that does not read; then the connection ends with

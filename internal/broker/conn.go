@@ -43,15 +43,15 @@ type conn struct {
 	will    *Message
 	readErr error
 	silence time.Duration
-	until   time.Time   // when the client has been silent for too long; zero is never
 	inside  atomic.Bool // code of the platform is running, so a panic is not the packet's fault
 	falls   bool        // a fault: the connection is half open from its CONNACK on
 	silent  atomic.Bool // it is half open
 	pace    atomic.Int64
 	late    *late // nil until a PUBLISH has to wait
 
-	ending sync.Mutex // guards ended and orders deadlines: none is moved once ended
+	ending sync.Mutex // guards ended and until, and orders deadlines: none is moved once ended
 	ended  bool
+	until  time.Time // when the client has been silent for too long; zero is never
 
 	writing chan struct{} // holds a token while one Write runs; a channel, as tests with fake time must see the wait
 	acks    acks
@@ -241,14 +241,14 @@ func (c *conn) SetDeadline(time.Time) error {
 
 // listenFor lets the client be silent for so long from now on; 0 is for ever.
 func (c *conn) listenFor(d time.Duration) error {
-	c.until = time.Time{}
-	if d > 0 {
-		c.until = time.Now().Add(d)
-	}
 	c.ending.Lock()
 	defer c.ending.Unlock()
 	if c.ended {
 		return net.ErrClosed
+	}
+	c.until = time.Time{}
+	if d > 0 {
+		c.until = time.Now().Add(d)
 	}
 	return c.Conn.SetReadDeadline(c.until)
 }

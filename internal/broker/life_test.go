@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -153,6 +154,28 @@ func TestSimultaneousConnects(t *testing.T) {
 		require.Equal(t, 1, f.srv.Connections())
 		require.True(t, f.srv.Connected("ep", "d"))
 	})
+}
+
+// EDGE-24: where the platform says so, what is sent to a silent client keeps it alive as well.
+func TestSentKeepsAlive(t *testing.T) {
+	t.Parallel()
+	for _, sent := range []bool{false, true} {
+		t.Run(strconv.FormatBool(sent), func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fixture) {
+				client := f.online(brokertest.Connect{ClientID: "d", KeepAlive: 10})
+				client.ExpectSilence(10 * second)
+				require.True(t, f.device(0).c.Link.Send(Outgoing{Topic: "t", Unsubscribed: true}))
+				require.Equal(t, "t", client.NextPublish().Topic)
+				if sent {
+					client.ExpectSilence(15*second - 1)
+				} else {
+					client.ExpectSilence(5*second - 1)
+				}
+				client.ExpectClosed()
+				require.ErrorIs(t, f.goneOnce(0), ErrKeepAlive)
+			}, func(c *Config) { c.SentKeepsAlive = sent })
+		})
+	}
 }
 
 func TestKeepAlive(t *testing.T) {

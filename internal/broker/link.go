@@ -272,6 +272,9 @@ func (c *conn) writeBatch() (more bool) {
 		if _, err := c.Write(wire); err != nil {
 			return false
 		}
+		if c.srv.cfg.SentKeepsAlive && !c.silent.Load() {
+			_ = c.listenFor(c.silence) // a connection that refuses deadlines is broken, and reads fail
+		}
 	}
 	for i := range batch {
 		c.tell(&batch[i])

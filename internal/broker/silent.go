@@ -49,10 +49,13 @@ func (c *conn) hearNothing(b []byte, err error) error {
 		_, err = c.Conn.Read(b)
 	}
 	var timeout net.Error
-	if c.until.IsZero() || errors.As(err, &timeout) && timeout.Timeout() {
+	c.ending.Lock()
+	until := c.until
+	c.ending.Unlock()
+	if until.IsZero() || errors.As(err, &timeout) && timeout.Timeout() {
 		return err
 	}
-	timer := time.NewTimer(time.Until(c.until))
+	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

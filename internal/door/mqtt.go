@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fakecloud/fakecloud/internal/broker"
+	"github.com/fakecloud/fakecloud/internal/hosts"
 	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/rule"
 )
@@ -29,10 +30,18 @@ func (d *Door) serveMQTT(s *sock, conn net.Conn, state *tls.ConnectionState) {
 // serveStream reads the first packet from conn, finds the platform by it and by h, and lets it serve the
 // connection. hangUp ends a refused one.
 func (d *Door) serveStream(s *sock, conn net.Conn, hangUp func(), h Hello, peer broker.Peer) {
-	_ = s.SetDeadline(time.Now().Add(d.timeouts.Connect))
+	wait := d.timeouts.Connect
+	if name, _ := fixed(&h, &d.table); name == hosts.Edge {
+		wait = d.timeouts.EdgeConnect
+	}
+	_ = s.SetDeadline(time.Now().Add(wait))
 	c, raw, err := readConnect(conn)
 	if err != nil {
-		d.refuse(s, d.firstPacketRefusal(s, err, raw), "")
+		r := d.firstPacketRefusal(s, err, raw)
+		if r.Rule == "DOOR-2/timeout" {
+			r.Detail = fmt.Sprintf("no whole CONNECT within %s", wait)
+		}
+		d.refuse(s, r, "")
 		hangUp()
 		return
 	}
@@ -130,7 +139,6 @@ func (d *Door) firstPacketRefusal(s *sock, err error, raw []byte) *rule.Refusal 
 		r.Rule, r.Expected = "DOOR-4/malformed", "a CONNECT whose fields fit into its length (MQTT 3.1.1, section 3.1)"
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		r.Rule = "DOOR-2/timeout"
-		r.Detail = fmt.Sprintf("no whole CONNECT within %s", d.timeouts.Connect)
 	case errors.Is(err, io.EOF):
 		r.Rule, r.Detail = "DOOR-2/closed", "the client closed the connection without sending a CONNECT"
 	default:

@@ -150,6 +150,25 @@ func TestFirstPacketsThatAreNoConnect(t *testing.T) {
 	}
 }
 
+// A gateway waits for a minute, as DotNetty's MqttAdapter does.
+func TestAConnectThatNeverComesAtAGateway(t *testing.T) {
+	newAuthority() // all tests share it, and it has to be valid outside the bubble
+	synctest.Test(t, func(t *testing.T) {
+		cfg, r := testConfig(t)
+		r.Door = newDoor(cfg)
+		near, served := net.Pipe()
+		r.take(served, Edge)
+		client := tls.Client(near, &tls.Config{InsecureSkipVerify: true})
+		require.NoError(t, client.Handshake())
+		start := time.Now()
+		require.Empty(t, requireClosed(t, client))
+		require.Equal(t, time.Minute, time.Since(start))
+		require.Contains(t, r.refused("DOOR-2/timeout").Detail, "1m0s")
+		_ = near.Close()
+		require.NoError(t, r.Close(t.Context()))
+	})
+}
+
 func TestAConnectThatNeverComes(t *testing.T) {
 	good := connectPacket("dev-01", "user")
 	for name, send := range map[string]func(conn net.Conn){

@@ -33,7 +33,12 @@ var (
 )
 
 // Established implements broker.Device.
-func (d *device) Established() { d.session = d.head.svc.Open(d.who, d.origin, d) }
+func (d *device) Established() {
+	d.session = d.head.svc.Open(d.who, d.origin, d)
+	if d.desired.Load() { // by a kept session
+		d.session.DesiredReady()
+	}
+}
 
 // Close implements edge.Downlink.
 func (d *device) Close(cause error) {
@@ -62,6 +67,8 @@ func (d *device) Subscribe(filter string, qos byte) broker.Verdict {
 	switch kind := d.switchOn(filter); kind {
 	case azure.EdgeFilterMethods:
 		v.After = d.session.MethodsReady
+	case azure.EdgeFilterTwinDesired:
+		v.After = d.session.DesiredReady
 	case azure.EdgeFilterDevicebound:
 		v.After = d.session.C2DReady
 	case azure.EdgeFilterInputs:

@@ -50,6 +50,7 @@ func Config(svc *edge.Service, base broker.Config) broker.Config {
 	base.MaxPacket = maxPacket
 	base.Pending = pending
 	base.JudgeQoS2 = true
+	base.SentKeepsAlive = true // MqttAdapter
 	base.Rules = broker.Rules{
 		Level: "EDGE-9/level", First: "EDGE-9/first", TakeOver: "EDGE-17/takeover", KeepAlive: "EDGE-24/silent",
 		Malformed: "EDGE-42/malformed", TooLarge: "EDGE-42/packet", QoS2: "EDGE-21/qos2",

@@ -38,10 +38,8 @@ func message(m broker.Message, t azure.HubTopic) (edge.Message, error) {
 }
 
 // Desired implements edge.Downlink.
-func (d *device) Desired(version int64, body []byte) {
-	if d.desired.Load() {
-		d.link.Send(broker.Outgoing{Topic: azure.TwinDesiredTopic(version), Payload: body, QoS: 1})
-	}
+func (d *device) Desired(version int64, body []byte) bool {
+	return d.desired.Load() && d.link.Send(broker.Outgoing{Topic: azure.TwinDesiredTopic(version), Payload: body, QoS: 1})
 }
 
 // Call implements edge.Downlink.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 )
 
 // function is a built-in: the types that it takes, optional ones last, and what it gives.
@@ -30,8 +31,8 @@ var functions = map[string]function{
 	"starts_with": twoTexts(boolean, func(s, t string) any { return strings.HasPrefix(s, t) }),
 	"ends_with":   twoTexts(boolean, func(s, t string) any { return strings.HasSuffix(s, t) }),
 	"contains":    twoTexts(boolean, func(s, t string) any { return strings.Contains(s, t) }),
-	"index_of":    twoTexts(numeric, func(s, t string) any { return float64(strings.Index(s, t)) }),
-	"length":      oneText(numeric, func(s string) any { return float64(len(s)) }),
+	"index_of":    twoTexts(numeric, func(s, t string) any { return indexOf(s, t) }),
+	"length":      oneText(numeric, func(s string) any { return float64(len(units(s))) }),
 	"upper":       oneText(texts, func(s string) any { return strings.ToUpper(s) }),
 	"lower":       oneText(texts, func(s string) any { return strings.ToLower(s) }),
 	"substring":   {takes: []typ{texts, numeric, numeric}, optional: 1, gives: texts, call: substring},
@@ -50,7 +51,7 @@ var functions = map[string]function{
 		if !xOK || !yOK {
 			return undefined
 		}
-		return math.Pow(x, y)
+		return defined(math.Pow(x, y))
 	}},
 
 	"twin_change_includes": {takes: []typ{texts}, gives: boolean, call: twinChangeIncludes},
@@ -104,7 +105,7 @@ func asNumber(_ *Message, a []any) any {
 		return v
 	case string:
 		if n, err := strconv.ParseFloat(strings.TrimSpace(v), 64); err == nil {
-			return n
+			return defined(n)
 		}
 	}
 	return undefined
@@ -133,7 +134,7 @@ func twoTexts(gives typ, f func(s, t string) any) function {
 func oneNumber(f func(float64) float64) function {
 	return function{takes: []typ{numeric}, gives: numeric, call: func(_ *Message, a []any) any {
 		if x, ok := a[0].(float64); ok {
-			return f(x)
+			return defined(f(x))
 		}
 		return undefined
 	}}
@@ -149,10 +150,23 @@ func sign(x float64) float64 {
 	return x
 }
 
+// units are a text's UTF-16 units, in which edgeHub's .NET counts.
+func units(s string) []uint16 { return utf16.Encode([]rune(s)) }
+
+// indexOf counts from 0; -1 is nowhere.
+func indexOf(s, t string) float64 {
+	at := strings.Index(s, t)
+	if at < 0 {
+		return -1
+	}
+	return float64(len(units(s[:at])))
+}
+
 // substring counts from 0; without a length it goes to the end.
 func substring(_ *Message, a []any) any {
-	s, ok := a[0].(string)
+	text, ok := a[0].(string)
 	start, startOK := a[1].(float64)
+	s := units(text)
 	if !ok || !startOK || start < 0 || start > float64(len(s)) {
 		return undefined
 	}
@@ -164,7 +178,7 @@ func substring(_ *Message, a []any) any {
 		}
 		s = s[:int(n)]
 	}
-	return s
+	return string(utf16.Decode(s))
 }
 
 func concat(values []any) any {

@@ -169,7 +169,7 @@ func (p *parser) nested() (*expr, *Error) {
 	return e, nil
 }
 
-// escaped reads {$name}, a system property whatever its name.
+// escaped reads {$name}, which is never an application property.
 func (p *parser) escaped() (*expr, *Error) {
 	p.next++
 	t := p.peek()

@@ -9,7 +9,7 @@ import (
 var leaf = Message{
 	Source:     "/messages/",
 	System:     map[string]string{"connectionDeviceId": "leaf", "contentType": "application/json; charset=utf-8"},
-	Properties: map[string]string{"alert": "true", "level": "7", "body.x": "p"},
+	Properties: map[string]string{"alert": "true", "level": "7", "$body.x": "p", "$contentType": "mine", "city": "Z\u00fcrich \U0001F600!"},
 	Body:       []byte(`{"weather":{"temperature":51.5,"days":[{"n":"mon"},{"n":"tue"}]},"ok":true,"none":null}`),
 }
 
@@ -66,7 +66,21 @@ func TestConditions(t *testing.T) {
 		`$body.ok != null`:                                true,
 		`$body.missing != null`:                           false,
 		`$body.weather.temperature = 'x'`:                 false,
+		`$body.x = 'p'`:                                   true, // an application property goes first
 		`{$body.x} = 'p'`:                                 false,
+		`$contentType = 'mine'`:                           true,
+		`starts_with({$contentType}, 'application/json')`: true,
+		`{$body.weather.temperature} = 51.5`:              true,
+		`{$body.weather.days[0].n} = 'mon'`:               true,
+		`length(city) = 10`:                               true, // in UTF-16 units
+		`substring(city, 1, 3) = 'üri'`:                   true,
+		`index_of(city, '!') = 9`:                         true,
+		`index_of(city, '?') = -1`:                        true,
+		`sqrt(-1) = 5`:                                    false,
+		`NOT is_defined(as_number('nan'))`:                true,
+		`as_number('NaN') = 7`:                            false,
+		`0 / 0 = 1 OR 1 % 0 = 1`:                          false,
+		`is_defined(power(-1, 0.5))`:                      false,
 		`starts_with(alert, 'tr') AND ends_with(alert,'ue') AND contains(alert, 'ru')`:               true,
 		`length(alert) = 4 AND upper(alert) = 'TRUE' AND lower('A') = 'a'`:                           true,
 		`substring(alert, 1) = 'rue' AND substring(alert, 1, 2) = 'ru' AND index_of(alert, 'u') = 2`: true,

@@ -54,13 +54,22 @@ func lookup(values map[string]string, name string) any {
 	return undefined
 }
 
-// systemProperty is a system property or, unless it is escaped, a part of the body.
+// systemProperty is a system property or a part of the body. An application property that is called so, with
+// its dollar, goes before either unless the name is escaped (ConditionVisitor).
 func systemProperty(name string, escaped bool) *expr {
-	head, path, dotted := strings.Cut(name, ".")
-	if !escaped && dotted && strings.EqualFold(head, "body") {
-		return &expr{anything, func(m *Message) any { return m.part(path) }}
+	e := &expr{texts, func(m *Message) any { return lookup(m.System, name) }}
+	if head, path, dotted := strings.Cut(name, "."); dotted && strings.EqualFold(head, "body") {
+		e = &expr{anything, func(m *Message) any { return m.part(path) }}
 	}
-	return &expr{texts, func(m *Message) any { return lookup(m.System, name) }}
+	if escaped || strings.ContainsAny(name, "[]") { // no property is called so
+		return e
+	}
+	return &expr{e.typ, func(m *Message) any {
+		if v := lookup(m.Properties, "$"+name); v != undefined {
+			return v
+		}
+		return e.eval(m)
+	}}
 }
 
 // part returns what path leads to in a JSON body. A body that is not said to be JSON has no parts.
@@ -168,15 +177,23 @@ func arithmetic(op string, a, b any) any {
 	}
 	switch op {
 	case "+":
-		return x + y
+		return defined(x + y)
 	case "-":
-		return x - y
+		return defined(x - y)
 	case "*":
-		return x * y
+		return defined(x * y)
 	case "/":
-		return x / y
+		return defined(x / y)
 	}
-	return math.Mod(x, y)
+	return defined(math.Mod(x, y))
+}
+
+// defined returns undefined for what is no number: edgeHub's undefined is NaN among numbers.
+func defined(x float64) any {
+	if math.IsNaN(x) {
+		return undefined
+	}
+	return x
 }
 
 // compare returns undefined for values that have no order, and for those of different types.
