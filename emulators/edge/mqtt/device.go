@@ -68,7 +68,7 @@ func (d *device) Subscribe(filter string, qos byte) broker.Verdict {
 	case azure.EdgeFilterMethods:
 		v.After = d.session.MethodsReady
 	case azure.EdgeFilterTwinDesired:
-		v.After = d.session.DesiredReady
+		d.session.DesiredReady() // before the SUBACK: what changes after it is a change
 	case azure.EdgeFilterDevicebound:
 		v.After = d.session.C2DReady
 	case azure.EdgeFilterInputs:
