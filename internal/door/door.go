@@ -254,11 +254,16 @@ func (d *Door) Stop() {
 	}
 }
 
-// Close stops, lets HTTP requests end until ctx does, closes every connection and waits for their
-// goroutines, at most until ctx ends; then it returns ctx's error.
+// requestGrace is how long Close lets HTTP requests go on, so that an instance stops within a second.
+const requestGrace = 900 * time.Millisecond
+
+// Close stops, lets HTTP requests end for a moment, closes every connection and waits for their goroutines, at most
+// until ctx ends; then it returns ctx's error.
 func (d *Door) Close(ctx context.Context) error {
 	d.Stop()
-	_ = d.web.Shutdown(ctx)
+	grace, cancel := context.WithTimeout(ctx, requestGrace)
+	_ = d.web.Shutdown(grace)
+	cancel()
 	_ = d.web.Close()
 	d.socks.Lock()
 	rest := make([]*sock, 0, len(d.open))
