@@ -255,8 +255,13 @@ func (c *Cloud) Close() error {
 	return c.closed
 }
 
-// closePKI waits for a server key that is still being made, but not longer than ctx: nothing else needs it.
+// keyGrace is how long Close waits for a server key that is still being made: nothing else needs it.
+const keyGrace = 900 * time.Millisecond
+
+// closePKI waits for the server's key, but not longer than keyGrace and ctx.
 func (c *Cloud) closePKI(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, keyGrace)
+	defer cancel()
 	closed := make(chan error, 1)
 	go func() { closed <- c.pki.Close() }()
 	select {
