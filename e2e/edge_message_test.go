@@ -227,3 +227,17 @@ func TestEdgeC2D(t *testing.T) {
 	_, err := cloud.Await(t.Context(), fakecloud.Filter{Kind: "c2d", Match: func(e *fakecloud.Event) bool { return e.Properties["outcome"] == "Success" }}, 1)
 	require.NoError(t, err)
 }
+
+// A message whose properties are too long for a topic holds up no other.
+func TestEdgeC2DTooLongForATopic(t *testing.T) {
+	t.Parallel()
+	cloud := fakecloud.Start(t)
+	conn := join(t, cloud, leaf())
+	subscribe(t, conn, "devices/demo-leaf/messages/devicebound/#")
+	require.NoError(t, cloud.SendC2D(demoHub, "demo-leaf", fakecloud.C2D{Properties: []fakecloud.C2DProperty{{Name: "k", Value: strings.Repeat("ä", 11_000)}}}))
+	require.NoError(t, cloud.SendC2D(demoHub, "demo-leaf", fakecloud.C2D{Body: []byte("next")}))
+	require.Equal(t, "next", receive(t, conn).Payload())
+	passed := cloud.Events(fakecloud.Filter{Platform: "edge", Kind: "c2d", Match: func(e *fakecloud.Event) bool { return strings.Contains(e.Detail, "passed over") }})
+	require.Len(t, passed, 1)
+	require.Contains(t, passed[0].Detail, "MQTT takes 65535")
+}

@@ -1,10 +1,12 @@
 package mqtt
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/fakecloud/fakecloud/emulators/edge"
 	"github.com/fakecloud/fakecloud/internal/broker"
+	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/wire/azure"
 )
 
@@ -59,8 +61,15 @@ func (d *device) Input(input string, m *edge.Message, complete func()) bool {
 	return d.inputs.Load() && d.send(azure.InputTopic(id.DeviceID, id.ModuleID, input, inputBag(m)), m.Body, m.App, complete)
 }
 
-// send sends with QoS 1, or what the message asks for (mqtt-qos).
+// send sends with QoS 1, or what the message asks for (mqtt-qos). A message whose properties are too long for a
+// topic, once escaped, is passed over: it holds up no other and waits for its time to live.
 func (d *device) send(topic string, body []byte, properties []edge.Property, complete func()) bool {
+	if len(topic) > azure.MaxTopic {
+		e := d.session.Event(journal.C2D)
+		e.Dir, e.Detail = journal.Out, fmt.Sprintf("message passed over: its properties make a topic of %d bytes, MQTT takes %d", len(topic), azure.MaxTopic)
+		d.head.svc.Journal().Append(e)
+		return true
+	}
 	qos := byte(1)
 	for _, p := range properties {
 		if p.Name == "mqtt-qos" && p.Value == "0" {

@@ -14,9 +14,6 @@ import (
 
 var _ iothub.C2DSink = (*device)(nil)
 
-// maxTopic is the length of a string in MQTT.
-const maxTopic = 0xffff
-
 // Message implements iothub.C2DSink. The PUBACK completes a message; where QoS 0 was granted, sending
 // does. A message whose properties are too long for a topic, once escaped, is passed over: it holds up no
 // other and waits for its time to live, or for a client that polls over HTTPS.
@@ -25,10 +22,10 @@ func (d *device) Message(m iothub.C2DMessage, complete func()) bool {
 	switch {
 	case !ok:
 		return false
-	case len(topic) > maxTopic:
+	case len(topic) > azure.MaxTopic:
 		d.head.hub.Journal().Append(journal.Event{Platform: iothub.Platform, Endpoint: d.id.Hub, Conn: d.origin.Conn, Address: d.origin.Address,
 			Device: d.id.Name(), Kind: journal.C2D, Dir: journal.Out,
-			Detail:     fmt.Sprintf("message passed over: its properties make a topic of %d bytes, MQTT takes %d", len(topic), maxTopic),
+			Detail:     fmt.Sprintf("message passed over: its properties make a topic of %d bytes, MQTT takes %d", len(topic), azure.MaxTopic),
 			Properties: map[string]string{"sequenceNumber": strconv.FormatUint(m.Seq, 10)}})
 		return true
 	}

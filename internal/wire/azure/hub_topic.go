@@ -5,6 +5,9 @@ import (
 	"strings"
 )
 
+// MaxTopic is the length of a topic in MQTT, in bytes.
+const MaxTopic = 0xffff
+
 // HubTopicKind says what a device wants with a topic.
 type HubTopicKind byte
 
