@@ -82,6 +82,9 @@ func (f *serveFlags) resolve(cmd *cobra.Command, env func(string) string, w *wor
 		if flag.Changed || flag.Name == "config" || flag.Name == "help" || flag.Name == "version" {
 			return
 		}
+		if flag.Name == "ephemeral" && cmd.Flags().Changed("data") {
+			return // the flag goes before what says that there is no directory
+		}
 		name := "FAKECLOUD_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
 		if text := env(name); text != "" {
 			f.origins[flag.Name] = name
@@ -115,7 +118,11 @@ func (f *serveFlags) applyProfile(fs *pflag.FlagSet) error {
 
 func splitList(flag *pflag.Flag, text string) []string {
 	if flag.Value.Type() == "stringArray" {
-		return strings.Split(text, ",")
+		list := strings.Split(text, ",")
+		for i := range list {
+			list[i] = strings.TrimSpace(list[i])
+		}
+		return list
 	}
 	return []string{text}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/near"
 	"github.com/fakecloud/fakecloud/internal/rule"
 )
 
@@ -29,7 +31,7 @@ type eventsInput struct {
 	Endpoint string   `query:"endpoint"`
 	Device   string   `query:"device" maxLength:"512" doc:"device, or a glob in which * crosses slashes"`
 	Address  string   `query:"address" maxLength:"128" doc:"the client's host, or host:port"`
-	Kind     string   `query:"kind"`
+	Kind     string   `query:"kind" maxLength:"32"`
 	Rule     string   `query:"rule" doc:"a row matches all its causes"`
 	Conn     uint64   `query:"conn" doc:"connection number"`
 	Since    uint64   `query:"since" doc:"only events after this sequence number; 0 is the whole ring"`
@@ -62,6 +64,9 @@ func (in *eventsInput) selection() (*selection, error) {
 	if err := checkGlob("device", in.Device); err != nil {
 		return nil, err
 	}
+	if err := checkKind(in.Kind); err != nil {
+		return nil, err
+	}
 	s := &selection{since: in.Since, limit: in.Limit, filter: journal.Filter{
 		Platform: in.Platform, Endpoint: in.Endpoint, Device: in.Device, Address: in.Address,
 		Kind: journal.Kind(in.Kind), Rule: rule.ID(in.Rule), Conn: in.Conn,
@@ -81,6 +86,21 @@ func (in *eventsInput) selection() (*selection, error) {
 		s.conditions = append(s.conditions, c)
 	}
 	return s, nil
+}
+
+// checkKind refuses a kind that no event has, for which a reader would wait in vain.
+func checkKind(kind string) error {
+	if kind == "" || slices.Contains(journal.Kinds, journal.Kind(kind)) {
+		return nil
+	}
+	names := make([]string, len(journal.Kinds))
+	for i, k := range journal.Kinds {
+		names[i] = string(k)
+	}
+	if name := near.Name(kind, names, 4); name != "" {
+		return refuse(http.StatusUnprocessableEntity, "kind: no event is of this kind; did you mean "+name+"?")
+	}
+	return refuse(http.StatusUnprocessableEntity, "kind: no event is of this kind; the kinds are "+strings.Join(names, ", "))
 }
 
 func (in *eventsInput) wait() (time.Duration, error) {

@@ -83,6 +83,8 @@ func TestEventsRefuseBadQueries(t *testing.T) {
 		"?limit=0":                  "",
 		"?limit=1000000":            "",
 		"?count=-1":                 "",
+		"?kind=s3cret":              "kind: no event is of this kind; the kinds are tls, connect, ",
+		"?kind=telemtry":            "kind: no event is of this kind; did you mean telemetry?",
 		"?wait=s3cret":              "wait has to be a duration",
 		"?wait=11m":                 "wait has to be a duration",
 		"?match=s3cret%3D1":         "match: position 1: the path has to start with a field of an event",

@@ -42,6 +42,10 @@ const (
 	State       Kind = "state" // it cannot be kept, or can again
 )
 
+// Kinds are all kinds.
+var Kinds = []Kind{TLS, Connect, Connack, Subscribe, Suback, Unsubscribe, Publish, Puback, Disconnect, Refused, Closed, Provisioned, Telemetry,
+	Property, Twin, Method, Command, C2D, File, HTTP, WS, AMQP, Fault, Clock, Reset, World, State}
+
 // The directions of a packet, seen from fakecloud.
 const (
 	In  = "in"

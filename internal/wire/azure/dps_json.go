@@ -128,7 +128,7 @@ func describeJSON(err error) string {
 
 // jsonKinds are JSON's names for the kinds of Go types that bodies are read into.
 var jsonKinds = map[string]string{
-	"string": "string", "bool": "boolean", "int": "number", "slice": "array", "struct": "object", "map": "object",
+	"string": "string", "bool": "boolean", "int": "number", "int64": "number", "float64": "number", "slice": "array", "struct": "object", "map": "object",
 }
 
 // DPSOperation is the answer to register and poll (RegistrationOperationStatus).
