@@ -56,9 +56,9 @@ func braveDevice(t *testing.T, id, host, transport string, messages int) map[str
 func survive(t *testing.T, cloud *fakecloud.Cloud, r *running, id string, messages int) {
 	t.Helper()
 	r.await("acknowledged")
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
 	for i := range loadRounds {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
 		answer, err := hostile.Call(ctx, cloud, demoHub, id, "reboot", []byte(`{"delay":5}`))
 		require.NoError(t, err)
 		require.Equal(t, 207, answer.Status)

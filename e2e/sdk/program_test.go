@@ -5,7 +5,6 @@ package sdk
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"io"
 	"net/netip"
@@ -67,12 +66,10 @@ type running struct {
 // patience is how long a program may be silent.
 const patience = time.Minute
 
-// start runs the program with its settings.
+// start runs the program with its settings, until it ends or the test does.
 func (p program) start(t *testing.T, env map[string]string) *running {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
-	cmd := exec.CommandContext(ctx, p.argv[0], p.argv[1:]...)
+	cmd := exec.CommandContext(t.Context(), p.argv[0], p.argv[1:]...)
 	cmd.Env = os.Environ()
 	for k, v := range env {
 		cmd.Env = append(cmd.Env, k+"="+v)
@@ -123,6 +120,7 @@ func (r *running) await(name string, text ...string) step {
 			if !ok {
 				r.Fatalf("%s ended without step %s", r.name, name)
 			}
+			silence.Reset(patience)
 			r.Logf("%s: %+v", r.name, s)
 			if s.Step == name && (len(text) == 0 || s.Text == text[0]) {
 				return s
@@ -148,6 +146,7 @@ func (r *running) rest() ([]step, int) {
 			if !ok {
 				return all, <-r.ended
 			}
+			silence.Reset(patience)
 			r.Logf("%s: %+v", r.name, s)
 			all = append(all, s)
 		case <-silence.C:
