@@ -35,9 +35,8 @@ func TestProfileSetsWhatNothingElseDoes(t *testing.T) {
 	require.False(t, f.ephemeral, "who names a directory wants it")
 	require.Equal(t, []string{"rsa", "text"}, []string{f.serverKey, f.logFormat})
 
-	f, err = resolved(t, "serve: {ephemeral: true}", map[string]string{"FAKECLOUD_EPHEMERAL": "true", "FAKECLOUD_ADVERTISE": "a.test, b.test"}, "--data", "state")
+	f, err = resolved(t, "", map[string]string{"FAKECLOUD_ADVERTISE": "a.test, b.test"})
 	require.NoError(t, err)
-	require.False(t, f.ephemeral, "the flag goes before the environment and the world")
 	require.Equal(t, []string{"a.test", "b.test"}, f.advertise)
 
 	f, err = resolved(t, "serve: {profile: classroom}", nil)

@@ -82,9 +82,6 @@ func (f *serveFlags) resolve(cmd *cobra.Command, env func(string) string, w *wor
 		if flag.Changed || flag.Name == "config" || flag.Name == "help" || flag.Name == "version" {
 			return
 		}
-		if flag.Name == "ephemeral" && cmd.Flags().Changed("data") {
-			return // the flag goes before what says that there is no directory
-		}
 		name := "FAKECLOUD_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
 		if text := env(name); text != "" {
 			f.origins[flag.Name] = name
