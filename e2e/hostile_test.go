@@ -144,5 +144,8 @@ func messageRounds(ctx context.Context, t *testing.T, cloud *fakecloud.Cloud, hu
 		for !slices.Contains(seen, body) {
 			seen = append(seen, next(t, ctx, came))
 		}
+		// Its acknowledgement comes after it, or the queue would fill.
+		_, err := cloud.Await(ctx, fakecloud.Filter{Kind: "c2d", Device: device, Match: func(e *fakecloud.Event) bool { return e.Properties["outcome"] == "Success" }}, i+1)
+		require.NoError(t, err)
 	}
 }
