@@ -3,6 +3,7 @@ package door
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"testing"
 	"time"
@@ -88,4 +89,33 @@ func TestStopEndsAWebSocketBeforeItsConnect(t *testing.T) {
 	require.NoError(t, r.Door.Close(ctx))
 	rest, _ := io.ReadAll(in) // the end may be a reset
 	require.Empty(t, rest)
+}
+
+// limited is a connection that keeps the deadline of its writes.
+type limited struct {
+	net.Conn
+	deadline, during time.Time
+}
+
+func (l *limited) SetWriteDeadline(t time.Time) error {
+	l.deadline = t
+	return nil
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	l.during = l.deadline
+	return len(p), nil
+}
+
+// A deadline ends with the write that it is for: the library's timer would break off the next one.
+func TestWebSocketWriteDeadlineEndsWithItsWrite(t *testing.T) {
+	t.Parallel()
+	l := &limited{}
+	s := &stream{Conn: l}
+	until := time.Now().Add(time.Minute)
+	require.NoError(t, s.SetWriteDeadline(until))
+	_, err := s.Write([]byte("x"))
+	require.NoError(t, err)
+	require.Equal(t, until, l.during)
+	require.True(t, l.deadline.IsZero())
 }
