@@ -107,7 +107,7 @@ func (s *Service) createModel(from sender, payload []byte) Outcome {
 	if !root.ok() {
 		return j.failed("MS-20/model", root.doc, "a model whose every reference leads somewhere")
 	}
-	m := Model{ID: s.ulid(), Agent: from.ClientID, ExternalID: external, Document: marshal(data.value)}
+	m := Model{ID: s.ulid(), Agent: from.ClientID, ExternalID: external, Document: mindsphere.Encode(data.value)}
 	s.admin.Lock()
 	defer s.admin.Unlock()
 	k := modelKey(from.ClientID, external)
@@ -191,7 +191,7 @@ func (s *Service) applyModel(from sender, payload []byte) Outcome {
 	}
 	o := s.build(from, j, data, m.ID, 20, 60)
 	if o.Refusal == nil {
-		m.Document = marshal(data.value)
+		m.Document = mindsphere.Encode(data.value)
 		s.models.Put(k, m)
 	}
 	return o

@@ -162,7 +162,7 @@ func (s *Service) agentNames(tenant string) string {
 
 // sendCommand sends one command; one that nobody gets is told of in the journal.
 func (s *Service) sendCommand(j Job, c JobCommand) {
-	m := Message{Channel: mindsphere.Command, Payload: marshal(commandMessage{c.ID, commandData{j.ID, j.CreatedAt.Format(milliseconds), j.Data}})}
+	m := Message{Channel: mindsphere.Command, Payload: mindsphere.Encode(commandMessage{c.ID, commandData{j.ID, j.CreatedAt.Format(milliseconds), j.Data}})}
 	fate, err := s.Deliver(c.ClientID, m)
 	e := journal.Event{Platform: Platform, Endpoint: j.Tenant, Device: c.ClientID, Kind: journal.Command, Dir: journal.Out,
 		Properties: map[string]string{"jobId": j.ID, "commandId": c.ID}}
@@ -199,7 +199,7 @@ func (s *Service) updateCommand(from sender, payload []byte) Outcome {
 	}
 	var text json.RawMessage
 	if response.value != nil {
-		text = marshal(response.value)
+		text = mindsphere.Encode(response.value)
 	}
 	if len(text) > MaxCommandData {
 		return swallowed("MS-26/size", "the update is lost", fmt.Sprintf("a response of %d bytes", len(text)), "at most 4096 bytes (4 kB)")

@@ -13,6 +13,7 @@ import (
 	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/rule"
 	"github.com/fakecloud/fakecloud/internal/store"
+	"github.com/fakecloud/fakecloud/internal/wire/mindsphere"
 )
 
 // Limits of the stored data of all tenants; the oldest goes first.
@@ -293,7 +294,7 @@ func (s *Service) storeEvents(from sender, payload []byte) Outcome {
 		ev := AgentEvent{Tenant: from.Tenant, Agent: from.ClientID, ID: n.get("id").text(), CorrelationID: n.get("correlationId").text(), Type: n.get("type").need(),
 			Severity: n.get("severity").scalar(), Description: n.get("description").text()}
 		if details := n.get("details"); details.value != nil {
-			ev.Details = marshal(details.value)
+			ev.Details = mindsphere.Encode(details.value)
 		}
 		at, ok := readTime(n.get("timestamp").value)
 		if !ok {

@@ -1,8 +1,6 @@
 package mindsphere
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -62,18 +60,7 @@ type response struct {
 
 // answer makes one message to the agent.
 func (s *Service) answer(ch mindsphere.Channel, requestID, correlationID string, data any) Message {
-	return Message{Channel: ch, Payload: marshal(response{ID: s.ulid(), CorrelationID: correlationID, RequestID: requestID, Data: data})}
-}
-
-// marshal writes JSON as other services do: with < > & as they are, which a device may look for in the text.
-func marshal(v any) []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		panic(err) // our own structs, and what came from a decoder
-	}
-	return bytes.TrimSpace(b.Bytes())
+	return Message{Channel: ch, Payload: mindsphere.Encode(response{ID: s.ulid(), CorrelationID: correlationID, RequestID: requestID, Data: data})}
 }
 
 // requestID reads the envelope's id, which answers refer to.

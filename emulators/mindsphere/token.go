@@ -66,10 +66,10 @@ func (s *Service) issueToken(from sender, payload []byte) Outcome {
 	}
 	r := s.newToken(tokenClaims{Subject: from.ClientID, Tenant: from.Tenant, Scope: []string{agentScope}}, life)
 	e := response{ID: s.ulid(), CorrelationID: s.ulid(), RequestID: request, Data: r}
-	m := Message{Channel: mindsphere.TokenResponse, Payload: marshal(e)}
+	m := Message{Channel: mindsphere.TokenResponse, Payload: mindsphere.Encode(e)}
 	r.AccessToken = "****"
 	e.Data = r
-	m.Shown = marshal(e)
+	m.Shown = mindsphere.Encode(e)
 	return Outcome{Answers: []Message{m}}
 }
 
@@ -77,7 +77,7 @@ func (s *Service) issueToken(from sender, payload []byte) Outcome {
 func (s *Service) newToken(c tokenClaims, life time.Duration) tokenResponse {
 	now := s.clock.Wall().UTC()
 	c.ID, c.IssuedAt, c.Expires = s.ids.Hex(32), now.Unix(), now.Add(life).Unix()
-	signed := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + base64.RawURLEncoding.EncodeToString(marshal(c))
+	signed := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + base64.RawURLEncoding.EncodeToString(mindsphere.Encode(c))
 	return tokenResponse{AccessToken: signed + "." + s.sign(signed), TokenType: "Bearer", ExpiresIn: int(life / time.Second),
 		Scope: c.Scope, ID: c.ID, Timestamp: now.Unix()}
 }
@@ -87,7 +87,7 @@ func (s *Service) TenantToken(tenant string) (json.RawMessage, error) {
 	if _, ok := s.Tenant(tenant); !ok {
 		return nil, fmt.Errorf("tenant %q: %w", clip(tenant), ErrNotFound)
 	}
-	return marshal(s.newToken(tokenClaims{Subject: tenant, Tenant: tenant, Scope: []string{"mdsp:core:Admin3rdPartyTechUser"}}, tokenLife)), nil
+	return mindsphere.Encode(s.newToken(tokenClaims{Subject: tenant, Tenant: tenant, Scope: []string{"mdsp:core:Admin3rdPartyTechUser"}}, tokenLife)), nil
 }
 
 // TokenAgent returns the tenant and the subject (an agent's client id, or the tenant) of an access token that

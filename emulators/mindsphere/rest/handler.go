@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -17,6 +16,7 @@ import (
 	"github.com/fakecloud/fakecloud/internal/broker"
 	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/rule"
+	wire "github.com/fakecloud/fakecloud/internal/wire/mindsphere"
 )
 
 // maxBody bounds a request's body.
@@ -181,15 +181,10 @@ func (c *call) reply(status int, body any) {
 		c.WriteHeader(status)
 		return
 	}
-	var text bytes.Buffer
-	e := json.NewEncoder(&text)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(body); err != nil {
-		panic(err) // our own structs
-	}
+	text := wire.Encode(body)
 	c.Header().Set("Content-Type", "application/json;charset=UTF-8")
 	c.WriteHeader(status)
-	_, _ = c.Write(text.Bytes()) // a caller that is gone needs no answer
+	_, _ = c.Write(append(text, '\n')) // a caller that is gone needs no answer
 }
 
 // errors in MindSphere's form.
