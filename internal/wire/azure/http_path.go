@@ -46,7 +46,7 @@ func ParseHubPath(escaped string) HubPath {
 	}
 	p.DeviceID = parts[1]
 	rest := parts[2:]
-	if len(rest) > 2 && strings.EqualFold(rest[0], "modules") {
+	if len(rest) > 2 && strings.EqualFold(rest[0], "modules") && rest[1] != "" {
 		p.ModuleID, rest = rest[1], rest[2:]
 	}
 	at := func(words ...string) bool {

@@ -155,14 +155,15 @@ func TestValidHubAPIVersion(t *testing.T) {
 func FuzzHTTP(f *testing.F) {
 	f.Add("/devices/d/messages/deviceBound/l/abandon", []byte(`[{"body":"YQ==","properties":{"iothub-app-a":"b"}}]`))
 	f.Add("/0ne00FAKE01/registrations/d/operations/4", []byte(`<BlockList><Latest>YQ==</Latest></BlockList>`))
+	// A path that was written with raw bytes may be longer than the limit once they are escaped.
+	readable := func(path string) bool { return len(path) <= maxHubPath }
+	f.Add("/"+strings.Repeat("\xb2", maxHubPath/2)+"/registrations/d/register", []byte("[]"))
 	f.Fuzz(func(t *testing.T, path string, body []byte) {
-		if p := ParseHubPath(path); p.Kind != HubPathOther && p.DeviceID != "" && p.ID == strings.Trim(p.ID, `"/`) {
-			if again := ParseHubPath(FormatHubPath(p)); p.DeviceID == strings.Trim(p.DeviceID, "/") {
-				require.Equal(t, p, again)
-			}
+		if p := ParseHubPath(path); p.Kind != HubPathOther && p.ID == unquoted(p.ID) && readable(FormatHubPath(p)) {
+			require.Equal(t, p, ParseHubPath(FormatHubPath(p)))
 		}
-		if p := ParseDPSPath(path); p.Kind != DPSPathOther {
-			require.Equal(t, p.Kind, ParseDPSPath(FormatDPSPath(p)).Kind)
+		if p := ParseDPSPath(path); p.Kind != DPSPathOther && readable(FormatDPSPath(p)) {
+			require.Equal(t, p, ParseDPSPath(FormatDPSPath(p)))
 		}
 		_, _ = ParseHubBatch(body)
 		_, _ = ParseBlockList(body)
