@@ -67,7 +67,7 @@ func (s *Service) checkClaims(claims mindsphere.TokenClaims, clientID string) (t
 	switch {
 	case !slices.Contains(claims.Audience, mindsphere.TokenAudience):
 		return "", refuseToken("MS-32/audience", "the token is not made for the MQTT broker", fmt.Sprintf("aud %q", claims.Audience[:min(len(claims.Audience), 3)]), `aud ["MQTTBroker"]`)
-	case int64(claims.Expires) <= now.Unix():
+	case expired(claims.Expires, now):
 		return "", refuseToken("MS-32/expired", "the token has expired, or has no exp", "exp "+at(claims.Expires), "an exp after "+stamp(now))
 	case int64(claims.NotBefore) > now.Add(notBeforeLeeway).Unix():
 		return "", refuseToken("MS-32/not-yet-valid", "the token is not valid yet", "nbf "+at(claims.NotBefore), "an nbf before "+stamp(now))

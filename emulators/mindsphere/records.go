@@ -23,6 +23,8 @@ var (
 	ErrInvalid  = errors.New("invalid")
 	// ErrLimit says that there is no room for one more.
 	ErrLimit = errors.New("limit reached")
+	// ErrUnauthorized says that a caller of the APIs has shown no token that is good.
+	ErrUnauthorized = errors.New("bearer token")
 )
 
 // Limits.

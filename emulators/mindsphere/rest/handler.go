@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -139,39 +138,11 @@ func (c *call) authorize() (tenant, why string) {
 	if !ok || token == "" {
 		return "", "no bearer token: send the header Authorization: Bearer {token}; the tenant's name will do for a token"
 	}
-	if tenant, _, ok := c.svc.TokenAgent(token); ok {
-		return tenant, ""
+	tenant, err := c.svc.Authorize(token)
+	if err != nil {
+		return "", err.Error()
 	}
-	name := token
-	if part := strings.Split(token, "."); len(part) == 3 {
-		var claims struct {
-			Tenant  string   `json:"ten"`
-			Expires *float64 `json:"exp"` // RFC 7519 section 2: a number, whole or not
-		}
-		raw, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(part[1], "="))
-		if err != nil || json.Unmarshal(raw, &claims) != nil || claims.Tenant == "" {
-			return "", "the bearer token has no claim ten with the tenant's name"
-		}
-		if claims.Expires != nil && *claims.Expires <= float64(c.svc.Clock().Wall().Unix()) {
-			return "", "the bearer token has expired; an agent asks for a new one on agm_v3/t"
-		}
-		name = claims.Tenant
-	}
-	if _, ok := c.svc.Tenant(name); !ok {
-		return "", fmt.Sprintf("the bearer token is for no tenant that exists: %s", c.tenants())
-	}
-	return name, ""
-}
-
-func (c *call) tenants() string {
-	var names []string
-	for _, t := range c.svc.Tenants() {
-		names = append(names, t.Name)
-	}
-	if len(names) == 0 {
-		return "there is none"
-	}
-	return "there are " + strings.Join(names[:min(len(names), 10)], ", ")
+	return tenant, ""
 }
 
 // reply answers with JSON; a nil body is none.

@@ -314,7 +314,7 @@ func TestTokens(t *testing.T) {
 	g.clock.Skew(0)
 	var f failure
 	require.Equal(t, 401, g.as(t, "other", "GET", jobs, "", &f))
-	require.Equal(t, "the bearer token is for no tenant that exists: there are camexia", f.Errors[0].Message)
+	require.Equal(t, `bearer token: it is for no tenant that exists; there are "camexia"`, f.Errors[0].Message)
 	require.Equal(t, 404, g.do(t, "GET", "/api/nothing", "", nil))
 	require.Equal(t, 404, g.do(t, "PUT", jobs+"/x", "", nil))
 	require.True(t, rest.Handles(jobs))
