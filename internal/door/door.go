@@ -44,17 +44,15 @@ type Config struct {
 type Timeouts struct {
 	Handshake time.Duration // TLS handshake, and the talk on the proxy port; default 10 s
 	Connect   time.Duration // from the handshake to the whole CONNECT; default 30 s, as IoT Hub documents for MQTT 5
-	// EdgeConnect is Connect of Edge gateways; default 60 s (DotNetty's MqttAdapter).
-	EdgeConnect time.Duration
-	Write       time.Duration // one write of the door; default 10 s
-	Linger      time.Duration // how long a refused client may take to read the answer; default 1 s
+	Write     time.Duration // one write of the door; default 10 s
+	Linger    time.Duration // how long a refused client may take to read the answer; default 1 s
 }
 
 func (t Timeouts) withDefaults() Timeouts {
 	for _, d := range []struct {
 		value *time.Duration
 		def   time.Duration
-	}{{&t.Handshake, 10 * time.Second}, {&t.Connect, 30 * time.Second}, {&t.EdgeConnect, time.Minute}, {&t.Write, 10 * time.Second}, {&t.Linger, time.Second}} {
+	}{{&t.Handshake, 10 * time.Second}, {&t.Connect, 30 * time.Second}, {&t.Write, 10 * time.Second}, {&t.Linger, time.Second}} {
 		if *d.value <= 0 {
 			*d.value = d.def
 		}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/fakecloud/fakecloud/internal/broker"
-	"github.com/fakecloud/fakecloud/internal/hosts"
 	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/rule"
 )
@@ -31,8 +30,10 @@ func (d *Door) serveMQTT(s *sock, conn net.Conn, state *tls.ConnectionState) {
 // connection. hangUp ends a refused one.
 func (d *Door) serveStream(s *sock, conn net.Conn, hangUp func(), h Hello, peer broker.Peer) {
 	wait := d.timeouts.Connect
-	if name, _ := fixed(&h, &d.table); name == hosts.Edge {
-		wait = d.timeouts.EdgeConnect
+	if name, _ := fixed(&h, &d.table); name != "" {
+		if p := d.table.platform(name); p != nil && p.ConnectTimeout > 0 {
+			wait = p.ConnectTimeout
+		}
 	}
 	_ = s.SetDeadline(time.Now().Add(wait))
 	c, raw, err := readConnect(conn)

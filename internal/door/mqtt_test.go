@@ -150,11 +150,13 @@ func TestFirstPacketsThatAreNoConnect(t *testing.T) {
 	}
 }
 
-// A gateway waits for a minute, as DotNetty's MqttAdapter does.
-func TestAConnectThatNeverComesAtAGateway(t *testing.T) {
+// A platform may have a limit of its own for those that name it.
+func TestAConnectThatNeverComesAtAPlatformThatWaitsLonger(t *testing.T) {
 	newAuthority() // all tests share it, and it has to be valid outside the bubble
 	synctest.Test(t, func(t *testing.T) {
-		cfg, r := testConfig(t)
+		cfg, r := testConfig(t, func(c *Config) {
+			c.Platforms = append(c.Platforms, Platform{Name: hosts.Edge, MQTT: newCloud(), ConnectTimeout: time.Minute})
+		})
 		r.Door = newDoor(cfg)
 		near, served := net.Pipe()
 		r.take(served, Edge)

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/fakecloud/fakecloud/internal/broker"
 )
@@ -47,6 +48,9 @@ type Platform struct {
 	Claim func(*Hello) Claim
 	// MQTT serves MQTT connections; nil: the platform has none.
 	MQTT MQTTServer
+	// ConnectTimeout is how long a client that has named the platform may take until its whole CONNECT; 0 is
+	// Timeouts.Connect.
+	ConnectTimeout time.Duration
 	// Certificate makes the certificates of the platform's own names and port, for one that has a chain of its
 	// own; own says that the client came to the platform's port by another name. Nil takes Config.Certificates.
 	Certificate func(hello *tls.ClientHelloInfo, own bool) (*tls.Certificate, error)

@@ -23,6 +23,9 @@ const (
 // maxSilence bounds the keep alive, also none (DotNetty's MqttAdapter).
 const maxSilence = 10 * time.Minute
 
+// ConnectTimeout is how long edgeHub waits for a CONNECT (its MqttAdapter).
+const ConnectTimeout = time.Minute
+
 // maxPacket is edgeHub's MaxInboundMessageSize with the fixed header of MQTT before it.
 const maxPacket = 262144 + 4
 
