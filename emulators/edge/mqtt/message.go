@@ -1,7 +1,6 @@
 package mqtt
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/fakecloud/fakecloud/emulators/edge"
@@ -61,12 +60,11 @@ func (d *device) Input(input string, m *edge.Message, complete func()) bool {
 	return d.inputs.Load() && d.send(azure.InputTopic(id.DeviceID, id.ModuleID, input, inputBag(m)), m.Body, m.App, complete)
 }
 
-// send sends with QoS 1, or what the message asks for (mqtt-qos). A message whose properties are too long for a
-// topic, once escaped, is passed over: it holds up no other and waits for its time to live.
+// send sends with QoS 1, or what the message asks for (mqtt-qos).
 func (d *device) send(topic string, body []byte, properties []edge.Property, complete func()) bool {
-	if len(topic) > azure.MaxTopic {
+	if tooLong := azure.TopicTooLong(topic); tooLong != "" {
 		e := d.session.Event(journal.C2D)
-		e.Dir, e.Detail = journal.Out, fmt.Sprintf("message passed over: its properties make a topic of %d bytes, MQTT takes %d", len(topic), azure.MaxTopic)
+		e.Dir, e.Detail = journal.Out, tooLong
 		d.head.svc.Journal().Append(e)
 		return true
 	}

@@ -1,7 +1,6 @@
 package mqtt
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -14,18 +13,15 @@ import (
 
 var _ iothub.C2DSink = (*device)(nil)
 
-// Message implements iothub.C2DSink. The PUBACK completes a message; where QoS 0 was granted, sending
-// does. A message whose properties are too long for a topic, once escaped, is passed over: it holds up no
-// other and waits for its time to live, or for a client that polls over HTTPS.
+// Message implements iothub.C2DSink. The PUBACK completes a message; where QoS 0 was granted, sending does.
 func (d *device) Message(m iothub.C2DMessage, complete func()) bool {
 	topic, ok := d.devicebound(deviceboundBag(d.id, m))
-	switch {
-	case !ok:
+	if !ok {
 		return false
-	case len(topic) > azure.MaxTopic:
+	}
+	if tooLong := azure.TopicTooLong(topic); tooLong != "" {
 		d.head.hub.Journal().Append(journal.Event{Platform: iothub.Platform, Endpoint: d.id.Hub, Conn: d.origin.Conn, Address: d.origin.Address,
-			Device: d.id.Name(), Kind: journal.C2D, Dir: journal.Out,
-			Detail:     fmt.Sprintf("message passed over: its properties make a topic of %d bytes, MQTT takes %d", len(topic), azure.MaxTopic),
+			Device: d.id.Name(), Kind: journal.C2D, Dir: journal.Out, Detail: tooLong,
 			Properties: map[string]string{"sequenceNumber": strconv.FormatUint(m.Seq, 10)}})
 		return true
 	}

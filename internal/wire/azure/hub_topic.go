@@ -1,12 +1,23 @@
 package azure
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 )
 
-// MaxTopic is the length of a topic in MQTT, in bytes.
-const MaxTopic = 0xffff
+// maxTopic is the length of a topic in MQTT, in bytes.
+const maxTopic = 0xffff
+
+// TopicTooLong says what is wrong with a message whose properties make its topic longer than MQTT takes, once they
+// are escaped; empty is nothing. Hub and gateways pass such a message over: it holds up no other, and waits for its
+// time to live or for a client that polls.
+func TopicTooLong(topic string) string {
+	if len(topic) <= maxTopic {
+		return ""
+	}
+	return fmt.Sprintf("message passed over: its properties make a topic of %d bytes, MQTT takes %d", len(topic), maxTopic)
+}
 
 // HubTopicKind says what a device wants with a topic.
 type HubTopicKind byte
