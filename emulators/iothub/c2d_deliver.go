@@ -88,9 +88,17 @@ func (s *Service) ReceiveC2D(id Identity) (m C2DMessage, ok bool) {
 		}
 		q.Messages[i].Lock, q.Messages[i].lockedUntil = s.ids.GUID(), now.Add(c2dLock)
 		s.c2d.Put(box.key(), q)
+		s.armLock(box, q.Messages[i].Seq)
 		return q.Messages[i], true
 	}
 	return C2DMessage{}, false
+}
+
+// armLock hands a polled message over to whoever is connected when its lock runs out. The caller holds c2dMu.
+func (s *Service) armLock(box mailbox, seq uint64) {
+	k := lockKey(box, seq)
+	s.stopC2D(k)
+	s.timeC2D(k, c2dLock, func() { s.pump(s.session(box.hub, box.device, box.module)) })
 }
 
 // SettleC2D completes, rejects or abandons a locked message. ErrPrecondition says that the lock is
@@ -148,11 +156,8 @@ func (s *Service) removeC2D(box mailbox, q c2dQueue, i int, o Outcome) c2dQueue 
 	if c := s.session(box.hub, box.device, box.module); c != nil {
 		delete(c.sent, m.Seq)
 	}
-	k := timerKey(box, m.Seq)
-	if t := s.c2dTimers[k]; t != nil {
-		t.Stop()
-		delete(s.c2dTimers, k)
-	}
+	s.stopC2D(timerKey(box, m.Seq))
+	s.stopC2D(lockKey(box, m.Seq))
 	if wanted := m.Ack == AckFull || m.Ack == AckPositive && o == Completed || m.Ack == AckNegative && o != Completed; wanted {
 		s.feedBack(box, m, o) // before the journal says so: who waits for the event may read it
 	}
@@ -166,22 +171,42 @@ func timerKey(box mailbox, seq uint64) string {
 	return box.key() + keySeparator + strconv.FormatUint(seq, 10)
 }
 
+func lockKey(box mailbox, seq uint64) string { return timerKey(box, seq) + keySeparator }
+
 // armC2D expires a message when its time is over (HUB-45). The caller holds c2dMu.
 func (s *Service) armC2D(box mailbox, m C2DMessage, ttl time.Duration) {
-	if s.c2dTimers == nil {
-		s.c2dTimers = map[string]clock.Timer{}
-	}
-	k := timerKey(box, m.Seq)
-	s.c2dTimers[k] = s.clock.AfterFunc(ttl, func() {
-		s.c2dMu.Lock()
-		defer s.c2dMu.Unlock()
-		delete(s.c2dTimers, k)
+	s.timeC2D(timerKey(box, m.Seq), ttl, func() {
 		q, _ := s.c2d.Get(box.key())
 		i := slices.IndexFunc(q.Messages, func(other C2DMessage) bool { return other.Seq == m.Seq && other.deadline.Equal(m.deadline) })
 		if i >= 0 {
 			s.removeC2D(box, q, i, expired)
 		}
 	})
+}
+
+// timeC2D calls f with c2dMu held once d has passed. The caller holds it, too, and k is free.
+func (s *Service) timeC2D(k string, d time.Duration, f func()) {
+	if s.c2dTimers == nil {
+		s.c2dTimers = map[string]clock.Timer{}
+	}
+	var own clock.Timer
+	own = s.clock.AfterFunc(d, func() {
+		s.c2dMu.Lock()
+		defer s.c2dMu.Unlock()
+		if s.c2dTimers[k] == own { // else a later one has taken its place
+			delete(s.c2dTimers, k)
+		}
+		f()
+	})
+	s.c2dTimers[k] = own
+}
+
+// stopC2D stops a timer. The caller holds c2dMu.
+func (s *Service) stopC2D(k string) {
+	if t := s.c2dTimers[k]; t != nil {
+		t.Stop()
+		delete(s.c2dTimers, k)
+	}
 }
 
 // waitingC2D returns how many messages wait for an identity.

@@ -144,3 +144,34 @@ func TestC2DLeavesNothingInTheSession(t *testing.T) {
 	require.Len(t, w.outcomes(), 20)
 	require.Empty(t, s.sent)
 }
+
+// recorder is a line whose client takes each message and completes none.
+type recorder struct {
+	*line
+	got *[]string // written under the service's c2dMu, which Advance and the calls below have left
+}
+
+func (r recorder) Message(m C2DMessage, _ func()) bool {
+	*r.got = append(*r.got, m.MessageID)
+	return true
+}
+
+// A message that somebody has polled and not settled goes to the connected client when the lock ends by the clock.
+func TestC2DGoesOnWhenItsLockEnds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.clock.Freeze()
+	id := w.device(t)
+	w.send(t, C2D{MessageID: "kept"})
+	w.send(t, C2D{MessageID: "settled"})
+	kept, _ := w.ReceiveC2D(id)
+	settled, _ := w.ReceiveC2D(id)
+	require.NoError(t, w.SettleC2D(id, settled.Lock, Completed))
+	client := recorder{newLine(), new([]string)}
+	w.Open(id, Origin{}, client).C2DReady()
+	require.NoError(t, w.clock.Advance(59*time.Second))
+	require.Empty(t, *client.got)
+	require.NoError(t, w.clock.Advance(time.Second))
+	require.Equal(t, []string{"kept"}, *client.got)
+	require.ErrorIs(t, w.SettleC2D(id, kept.Lock, Completed), ErrPrecondition)
+}
