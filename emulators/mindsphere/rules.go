@@ -89,7 +89,7 @@ var Rules = []rule.Rule{
 		Causes: []rule.Cause{{ID: "unserved", Why: "The subscription was granted, but no application sends to such a topic: nothing will ever come.",
 			Fix: "Subscribe to one of amo_v3/ms, amo_v3/ip, amo_v4/mip, amo_v4/m, cmd_v3/c and agm_v3/tr below tc/{tenant}/{clientId}/i/."}}},
 	{ID: "MS-16", Title: "Any other filter is answered with 0x80", Source: srcAM + "; " + srcAWS, Grade: rule.Assumed,
-		Assumption: "SUBACK 0x80 and the connection stays; QoS 2 closes the connection; at most 256 bytes and 7 slashes",
+		Assumption: "SUBACK 0x80 and the connection stays; QoS 2 and more than 8 filters in one SUBSCRIBE close the connection; at most 256 bytes and 7 slashes",
 		Causes: []rule.Cause{
 			{ID: "output", Why: "The filter covers the agent's own output topics, which it may only publish to.", Fix: "Subscribe below tc/{tenant}/{clientId}/i/."},
 			{ID: "foreign", Why: "The filter is in the branch of another tenant or agent.", Fix: "Use the agent's own tenant and client id: tc/{tenant}/{tenant}_{common name}/i/…"},
@@ -97,6 +97,7 @@ var Rules = []rule.Rule{
 			{ID: "form", Why: "The filter is not one of MindConnect MQTT's topics.", Fix: "Subscribe to tc/{tenant}/{clientId}/i/{application}_{version}/{topic}, without a slash at the begin."},
 			{ID: "length", Why: "The filter is longer than 256 bytes or has more than 7 slashes.", Fix: "Shorten the filter; the client id is limited to 128 bytes."},
 			{ID: "qos2", Why: "The subscription asks for QoS 2.", Fix: "Subscribe with QoS 0 or 1."},
+			{ID: "filters", Why: "One SUBSCRIBE has more than 8 filters.", Fix: "Send several SUBSCRIBE packets of at most 8 filters each, or use a wildcard below tc/{tenant}/{clientId}/i/. Libraries that subscribe again by themselves after a reconnection may put all filters into one packet."},
 		}},
 	{ID: "MS-17", Title: "Publishing to an input, foreign or unknown topic closes the connection, without PUBACK", Source: srcAM + "; " + srcAWS, Grade: rule.Assumed,
 		Assumption: "closed without PUBACK; QoS 2 is closed alike",

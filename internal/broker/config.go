@@ -55,4 +55,5 @@ type Rules struct {
 	Malformed rule.ID // a packet that breaks the protocol
 	TooLarge  rule.ID
 	QoS2      rule.ID // a PUBLISH with QoS 2
+	Filters   rule.ID // a SUBSCRIBE with more filters than the session takes
 }

@@ -32,22 +32,23 @@ type conn struct {
 	cancel context.CancelCauseFunc
 	gone   chan struct{} // closed after Device.Gone
 
-	serial  uint64
-	mochiID string
-	session session
-	name    string // the device's name in the journal
-	level   byte   // 0 before the CONNECT
-	present bool
-	entered bool
-	device  Device // nil before the CONNECT is accepted
-	will    *Message
-	readErr error
-	silence time.Duration
-	inside  atomic.Bool // code of the platform is running, so a panic is not the packet's fault
-	falls   bool        // a fault: the connection is half open from its CONNACK on
-	silent  atomic.Bool // it is half open
-	pace    atomic.Int64
-	late    *late // nil until a PUBLISH has to wait
+	serial     uint64
+	mochiID    string
+	session    session
+	name       string // the device's name in the journal
+	level      byte   // 0 before the CONNECT
+	present    bool
+	entered    bool
+	device     Device // nil before the CONNECT is accepted
+	will       *Message
+	readErr    error
+	silence    time.Duration
+	maxFilters int         // of one SUBSCRIBE, 0 is any
+	inside     atomic.Bool // code of the platform is running, so a panic is not the packet's fault
+	falls      bool        // a fault: the connection is half open from its CONNACK on
+	silent     atomic.Bool // it is half open
+	pace       atomic.Int64
+	late       *late // nil until a PUBLISH has to wait
 
 	ending sync.Mutex // guards ended and until, and orders deadlines: none is moved once ended
 	ended  bool

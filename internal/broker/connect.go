@@ -190,6 +190,7 @@ func (c *conn) accept(in *Connect, s *Session, limits *packets.Properties) {
 	if c.silence == 0 {
 		c.silence = time.Duration(in.KeepAlive) * 3 * time.Second / 2 // MQTT 3.1.1 section 3.1.2.10
 	}
+	c.maxFilters = s.MaxFilters
 	c.out.hold(s.Subscriptions, limits)
 }
 

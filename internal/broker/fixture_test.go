@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var testRules = Rules{Level: "T-1", First: "T-2", TakeOver: "T-3", KeepAlive: "T-4", Malformed: "T-5", TooLarge: "T-6", QoS2: "T-7"}
+var testRules = Rules{Level: "T-1", First: "T-2", TakeOver: "T-3", KeepAlive: "T-4", Malformed: "T-5", TooLarge: "T-6", QoS2: "T-7", Filters: "T-8"}
 
 // platform is a Head and the Device of all its connections; nil functions accept.
 type platform struct {

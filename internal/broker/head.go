@@ -83,6 +83,8 @@ type Session struct {
 	Name string
 	// Silence is how long the client may be silent; zero takes 1.5 × its keep alive (0: no limit).
 	Silence time.Duration
+	// MaxFilters is how many filters one SUBSCRIBE may have; more costs the connection. Zero is no limit.
+	MaxFilters int
 	// Subscriptions of a kept session; they are in force before the CONNACK.
 	Subscriptions []Subscription
 }

@@ -204,6 +204,11 @@ func (c *conn) subscribe(pk *packets.Packet) {
 		c.kick(c.event(journal.Refused), c.malformed("SUBSCRIBE without packet id or without filters"))
 		return
 	}
+	if most := c.maxFilters; most > 0 && len(pk.Filters) > most {
+		c.kick(c.event(journal.Refused), &rule.Refusal{Rule: c.srv.cfg.Rules.Filters, Detail: "one SUBSCRIBE has too many filters",
+			Seen: fmt.Sprintf("%d filters", len(pk.Filters)), Expected: fmt.Sprintf("at most %d", most)})
+		return
+	}
 	broken := c.fails(fault.Subscribe)
 	if broken.HalfOpen {
 		c.fallSilent(false)

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -75,6 +76,8 @@ func TestToken32(t *testing.T) {
 			c.Expect(0x20, 2, 0, 0)
 			c.Send(brokertest.Subscribe(1, 1, "tc/site/site_dev/i/agm_v3/tr"))
 			c.Expect(0x90, 3, 0, 1, 1)
+			c.Send(brokertest.Subscribe(2, 0, slices.Repeat([]string{"tc/site/site_dev/i/agm_v3/#"}, 9)...)) // the limit is eu1's
+			c.Expect(0x90, 11, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 			c.Send(brokertest.Publish{Topic: "tc/site/site_dev/o/agm_v3/t", Payload: []byte(`{"id":"1"}`)}.Bytes())
 			require.Equal(t, "tc/site/site_dev/i/agm_v3/tr", c.NextPublish().Topic)
 			c.Send(brokertest.Disconnect)

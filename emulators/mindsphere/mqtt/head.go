@@ -27,6 +27,9 @@ const (
 	maxKeepAlive = 1200
 )
 
+// maxFilters is how many filters one SUBSCRIBE may have in region eu1, as AWS IoT Core has it (MS-16).
+const maxFilters = 8
+
 // Head is a broker.Head for the tenants of region eu1 and of private clouds, and the core's carrier of messages to their agents.
 type Head struct {
 	svc  *mindsphere.Service
@@ -63,7 +66,7 @@ func Config(svc *mindsphere.Service, base broker.Config) broker.Config {
 	base.Pending = max(base.Pending, pending)
 	base.Rules = broker.Rules{
 		Level: "MS-3/level", First: "MS-3/first", TakeOver: "MS-7/takeover", KeepAlive: "MS-3/keep-alive",
-		Malformed: "MS-3/malformed", TooLarge: "MS-29/size", QoS2: "MS-17/qos2",
+		Malformed: "MS-3/malformed", TooLarge: "MS-29/size", QoS2: "MS-17/qos2", Filters: "MS-16/filters",
 	}
 	base.Mask = Mask
 	return base

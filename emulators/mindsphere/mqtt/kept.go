@@ -71,6 +71,9 @@ func (h *Head) change(clientID string, edit func(*kept)) {
 func (d *device) begin(c *broker.Connect) broker.Session {
 	h := d.head
 	s := broker.Session{Device: d, Name: d.id.ClientID, Silence: silence(c.KeepAlive)}
+	if d.id.Region == mindsphere.EU1 {
+		s.MaxFilters = maxFilters
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if c.CleanSession {

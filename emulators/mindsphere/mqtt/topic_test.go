@@ -78,6 +78,24 @@ func TestFilters(t *testing.T) {
 	})
 }
 
+// MS-16: eight filters in one SUBSCRIBE are granted; nine close the connection without SUBACK.
+func TestFiltersOfOneSubscribe(t *testing.T) {
+	onWire(t, func(t *testing.T, s *server) {
+		c := s.join(t, "a")
+		var filters []string
+		for _, ch := range []string{"amo_v3/ms", "amo_v3/ip", "amo_v4/mip", "amo_v4/m", "cmd_v3/c", "agm_v3/tr", "amo_v3/#", "amo_v4/#", "#"} {
+			filters = append(filters, "tc/camexia/camexia_a/i/"+ch)
+		}
+		c.Send(brokertest.Subscribe(1, 1, filters[:8]...))
+		c.Expect(0x90, 10, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1)
+		c.Send(brokertest.Subscribe(2, 1, filters...))
+		c.ExpectClosed()
+		e := s.refusedAs(t, "MS-16/filters")
+		require.Equal(t, [2]string{"9 filters", "at most 8"}, [2]string{e.Seen, e.Expected})
+		rule.Proves(t, "MS-16/filters")
+	})
+}
+
 func long(n int, s string) string { return s + strings.Repeat("x", n-len(s)) }
 
 // MS-17, MS-29: what closes the connection, without a PUBACK.
