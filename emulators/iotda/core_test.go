@@ -26,7 +26,11 @@ const instance = "fakecloud"
 type nobody struct{}
 
 func (nobody) Deliver(string, []byte, bool) bool { return true }
-func (nobody) Close(error)                       {}
+
+func (nobody) Acknowledges(string) bool { return false }
+
+func (nobody) DeliverAcked(string, []byte, func()) (func(), bool) { return nil, false }
+func (nobody) Close(error)                                        {}
 
 func newService(t testing.TB) (*iotda.Service, *journal.Journal) {
 	t.Helper()

@@ -53,6 +53,7 @@ type Message struct {
 	Expires       time.Time // of a message that waits
 	Payload       []byte    // as the device gets it
 	System        bool      // its topic needs no subscription
+	Rounds        int       `json:",omitempty"` // how often it still comes again, unless the device acknowledges it
 }
 
 // mailbox is the messages of one device, oldest first. Its slice is replaced, never changed in place.
@@ -79,17 +80,22 @@ func (s *Service) SendMessage(instance, id string, n NewMessage) (Message, error
 	}
 	m.Expires = m.Created.Add(time.Duration(ttl) * time.Minute)
 	c := s.session(instance, d.Gateway())
-	switch {
-	case c == nil && ttl == 0:
+	if c == nil && ttl == 0 {
 		m.fail(s.clock.Wall(), &Error{Code: CodeNotOnline, Text: "The device is not online."})
-	case c == nil:
-	case c.down.Deliver(m.Topic, m.Payload, m.System):
-		m.Status, m.Finished = Delivered, s.clock.Wall().UTC()
-	default:
-		m.fail(s.clock.Wall(), &Error{Code: CodeNotSubscribed, Text: "The device has not subscribed to the topic."})
 	}
 	if err := s.keepMessage(instance, id, m); err != nil {
 		return m, err
+	}
+	if c != nil {
+		s.changeMessages(instance, id, func(kept *Message) {
+			switch {
+			case kept.ID != m.ID || kept.Status != Pending:
+			case c.hand(id, kept):
+			default:
+				kept.fail(s.clock.Wall(), &Error{Code: CodeNotSubscribed, Text: "The device has not subscribed to the topic."})
+			}
+		})
+		return s.Message(instance, id, m.ID)
 	}
 	s.tellMessage(instance, id, m)
 	if m.Status == Pending {
@@ -235,12 +241,14 @@ func (s *Service) deliverPending(instance, gateway string) {
 	}
 	for _, id := range ids {
 		box, _ := s.messages.Get(key(instance, id))
-		if !slices.ContainsFunc(box.Messages, func(m Message) bool { return m.Status == Pending }) {
+		if !slices.ContainsFunc(box.Messages, func(m Message) bool { return m.Status == Pending || m.Rounds > 0 }) {
 			continue
 		}
 		s.changeMessages(instance, id, func(m *Message) {
-			if m.Status == Pending && c.down.Deliver(m.Topic, m.Payload, m.System) {
-				m.Status, m.Finished = Delivered, s.clock.Wall().UTC()
+			if m.Status == Pending {
+				c.hand(id, m)
+			} else {
+				c.handAgain(id, m)
 			}
 		})
 	}

@@ -4,7 +4,8 @@ import "github.com/fakecloud/fakecloud/internal/rule"
 
 var downlinkRules = []rule.Rule{
 	{ID: "DA-21", Title: "a command reaches a device that never subscribed, with QoS 0", Source: "huaweicloud-iot-device-sdk-c README; " + srcMSG, Grade: rule.Documented},
-	{ID: "DA-22", Title: "a message is delivered once, at the subscribed QoS", Source: srcMSG, Grade: rule.Documented},
+	{ID: "DA-22", Title: "a message is delivered once, at the subscribed QoS", Source: srcMSG, Grade: rule.Documented,
+		Assumption: "with QoS 1 and without PUBACK it comes every 2 s, three times in all; then, once the device has subscribed again, every 10 s in up to five rounds within its time to live"},
 	{ID: "DA-23", Title: "a device's answer is handed to the waiting caller as it is", Source: srcCMD, Grade: rule.Documented},
 	{ID: "DA-24", Title: "a request that the device does not answer in 20 s fails with IOTDA.014111", Source: srcCMD, Grade: rule.Documented, Causes: []rule.Cause{
 		{ID: "timeout", Why: "the device did not answer in time", Fix: "publish the answer to the response topic with the request_id of the request"},

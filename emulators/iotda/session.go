@@ -16,6 +16,12 @@ type Downlink interface {
 	// Deliver hands over a message. System topics need no subscription, others do; it reports whether the
 	// message will be sent.
 	Deliver(topic string, payload []byte, system bool) bool
+	// Acknowledges reports whether what is delivered on topic will be acknowledged: the device has subscribed to
+	// it with QoS 1.
+	Acknowledges(topic string) bool
+	// DeliverAcked is Deliver on a topic that Acknowledges. acked is called when the device has acknowledged the
+	// message, again sends it once more unless it has.
+	DeliverAcked(topic string, payload []byte, acked func()) (again func(), ok bool)
 	// Close ends the connection without a word to the client; cause may be a *rule.Refusal. Closing twice
 	// or after the end is no error.
 	Close(cause error)
@@ -33,6 +39,7 @@ type Session struct {
 	ended     atomic.Bool
 	older     atomic.Bool // it has subscribed to topics of the v3 interface
 	drops     int         // explained of the message at hand
+	flights   flights
 }
 
 // Answer is a message to the device that follows the ack of its own.
@@ -117,6 +124,7 @@ func (c *Session) key() string { return key(c.id.Instance, c.id.DeviceID, c.id.S
 // Close tells that the connection has ended. Further calls do nothing.
 func (c *Session) Close() {
 	c.ended.Store(true)
+	c.flights.stop()
 	s, k := c.svc, c.key()
 	s.mu.Lock()
 	current := s.live[k] == c

@@ -137,7 +137,7 @@ func (c *conn) misdeliver(m Outgoing, start bool, a fault.Action) bool {
 		return true
 	case a.Duplicate:
 		twin := m
-		twin.Sent, twin.Acked, twin.Dup = nil, nil, m.QoS > 0
+		twin.Sent, twin.Acked, twin.Flight, twin.Dup = nil, nil, nil, m.QoS > 0
 		return c.enqueue(m, start) && c.enqueue(twin, start)
 	}
 	return c.enqueue(m, start)

@@ -140,6 +140,9 @@ type Outgoing struct {
 	Dup     bool
 	// Unsubscribed sends even where no subscription matches (implicit subscriptions).
 	Unsubscribed bool
+	// Flight, where set, is what the sends of one message share: with QoS 1 those after the first are duplicates with
+	// its packet id, and none goes out once it is acknowledged. Only the first one's Acked is called.
+	Flight *Flight
 	// Sent, where set, is called once the packet is written, with the packet's QoS.
 	Sent func(qos byte)
 	// Acked, where set, is called on the PUBACK of a QoS 1 packet, after Sent; neither is called after

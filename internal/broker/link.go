@@ -46,9 +46,14 @@ type outbound struct {
 
 type queued struct {
 	Outgoing
-	qos byte // as granted
-	fly *inflight
+	qos   byte // as granted
+	fly   *inflight
+	again bool // fly has been sent before
 }
+
+// Flight is what the sends of one QoS 1 message on one connection have in common. Its zero value is a message
+// that was not sent yet.
+type Flight struct{ fly *inflight }
 
 // inflight is a message with QoS 1. Its PUBACK may be read before the writer has told the platform that
 // it was sent; then the writer tells of the ack, too.
@@ -203,7 +208,25 @@ func (o *outbound) claim() bool {
 	return true
 }
 
-func (o *outbound) mayFly(q *queued) bool { return q.qos == 0 || len(o.unacked) < o.window }
+func (o *outbound) mayFly(q *queued) bool {
+	return q.qos == 0 || q.Flight != nil && q.Flight.fly != nil || len(o.unacked) < o.window
+}
+
+// landed reports whether a message that is to be sent again was acknowledged meanwhile.
+func (q *queued) landed() bool { return q.Flight != nil && q.Flight.fly != nil && q.Flight.fly.acked }
+
+// board gives a QoS 1 message its packet id: that of its earlier sends, else a new one. The caller holds mu.
+func (o *outbound) board(q *queued) {
+	if q.Flight != nil && q.Flight.fly != nil {
+		q.fly, q.again, q.Dup = q.Flight.fly, true, true // MQTT-2.3.1-4, MQTT-3.3.1-1
+		return
+	}
+	q.fly = &inflight{id: o.nextID(), topic: q.Topic, onAck: q.Acked}
+	o.unacked = append(o.unacked, q.fly)
+	if q.Flight != nil {
+		q.Flight.fly = q.fly
+	}
+}
 
 // wait holds back what is sent from now on.
 func (o *outbound) wait() {
@@ -289,10 +312,13 @@ func (o *outbound) take() []queued {
 	n, size := 0, 0
 	for n < len(o.queue) && size < batchBytes && o.mayFly(&o.queue[n]) {
 		q := &o.queue[n]
+		if q.landed() {
+			o.queue = slices.Delete(o.queue, n, n+1)
+			continue
+		}
 		size += publishSize(&q.Outgoing)
 		if q.qos > 0 {
-			q.fly = &inflight{id: o.nextID(), topic: q.Topic, onAck: q.Acked}
-			o.unacked = append(o.unacked, q.fly)
+			o.board(q)
 		}
 		n++
 	}
@@ -329,7 +355,7 @@ func (c *conn) tell(q *queued) {
 	if q.Sent != nil {
 		q.Sent(q.qos)
 	}
-	if q.fly == nil {
+	if q.fly == nil || q.again {
 		return
 	}
 	c.out.mu.Lock()

@@ -121,6 +121,41 @@ func TestWindow(t *testing.T) {
 	}, func(c *Config) { c.Levels = []byte{5} })
 }
 
+// The sends of one message have one packet id and end with its PUBACK, also where they wait in the queue.
+func TestFlight(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		client := f.dial()
+		client.Send([]byte("\x10\x11\x00\x04MQTT\x05\x02\x00\x00\x03\x21\x00\x01\x00\x01d")) // receive maximum 1
+		client.Next()
+		synctest.Wait()
+		l := f.device(0).c.Link
+		o := Outgoing{Topic: "t", QoS: 1, Unsubscribed: true, Flight: &Flight{}, Acked: func() { f.note("acked") }}
+		require.True(t, l.Send(o))
+		client.Expect(0x32, 6, 0, 1, 't', 0, 1, 0)
+		require.True(t, l.Send(o), "it needs no more room in the window")
+		client.Expect(0x3a, 6, 0, 1, 't', 0, 1, 0)
+		synctest.Wait()
+		client.Send(brokertest.Puback(1))
+		synctest.Wait()
+		require.True(t, l.Send(o))
+		require.True(t, l.Send(Outgoing{Topic: "u", QoS: 1, Unsubscribed: true}))
+		client.Expect(0x32, 6, 0, 1, 'u', 0, 2, 0)
+
+		held := o
+		held.Flight = &Flight{}
+		for range 2 { // behind the window
+			require.True(t, l.Send(held))
+		}
+		client.ExpectSilence(second)
+		client.Send(brokertest.Puback(2))
+		client.Expect(0x32, 6, 0, 1, 't', 0, 3, 0)
+		client.Expect(0x3a, 6, 0, 1, 't', 0, 3, 0)
+		client.Send(brokertest.Puback(3))
+		client.ExpectSilence(second)
+		require.Equal(t, []string{"connect d", "established", "acked", "acked"}, f.notes())
+	}, func(c *Config) { c.Levels = []byte{5} })
+}
+
 // Sent comes before Acked however fast the client is, and neither after Gone.
 func TestSentThenAckedThenGone(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fixture) {

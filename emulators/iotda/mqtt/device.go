@@ -48,6 +48,20 @@ func (d *device) Deliver(topic string, payload []byte, system bool) bool {
 	return d.link.Send(d.outgoing(topic, payload, system))
 }
 
+// Acknowledges implements iotda.Downlink.
+func (d *device) Acknowledges(topic string) bool {
+	qos, _ := d.link.Subscribed(topic)
+	return qos > 0
+}
+
+// DeliverAcked implements iotda.Downlink.
+func (d *device) DeliverAcked(topic string, payload []byte, acked func()) (again func(), ok bool) {
+	o := broker.Outgoing{Topic: topic, Payload: payload, QoS: 1, Acked: acked, Flight: &broker.Flight{}}
+	ok = d.link.Send(o)
+	o.Dup = true // also where a fault has lost the first
+	return func() { d.link.Send(o) }, ok
+}
+
 func (d *device) outgoing(topic string, payload []byte, system bool) broker.Outgoing {
 	o := broker.Outgoing{Topic: topic, Payload: payload, QoS: 1, Unsubscribed: system, Shown: shown(topic, payload)}
 	if _, subscribed := d.link.Subscribed(topic); !subscribed {

@@ -143,6 +143,10 @@ func (l *line) Deliver(topic string, payload []byte, _ bool) bool {
 	return true
 }
 
+func (*line) Acknowledges(string) bool { return false }
+
+func (*line) DeliverAcked(string, []byte, func()) (again func(), ok bool) { return nil, false }
+
 func (l *line) Close(error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
