@@ -167,8 +167,8 @@ var Rules = []rule.Rule{
 	{ID: "MS-29", Title: "A message above 128 KB closes the connection", Source: srcAsync + "; " + srcAWS, Grade: rule.Assumed,
 		Assumption: "the connection is closed without PUBACK",
 		Causes:     []rule.Cause{{ID: "size", Why: "The message is larger than 128 KB.", Fix: "Split the data over several messages of at most 131072 bytes."}}},
-	{ID: "MS-30", Title: "A session with clean session 0 keeps its subscriptions and QoS 1 messages while the agent is offline", Source: srcSample + "; " + srcAWS + ", persistent sessions", Grade: rule.Documented,
-		Assumption: "kept for one hour after the end of the connection; what waits is sent at once on return, and again, marked as duplicate, where its PUBACK is missing; at most 1000 messages wait"},
+	{ID: "MS-30", Title: "A session with clean session 0 (MQTT 5: with a session expiry interval) keeps its subscriptions and QoS 1 messages while the agent is offline", Source: srcSample + "; " + srcAWS + ", persistent sessions", Grade: rule.Documented,
+		Assumption: "kept for one hour after the end of the connection, in MQTT 5 for the session expiry interval, of which the CONNACK tells where it was longer than the hour; what waits is sent at once on return, and again, marked as duplicate, where its PUBACK is missing; at most 1000 messages wait"},
 	{ID: "MS-31", Title: "eu2: an application's message goes to devices/{clientId}/messages/events/{app}={topic}; answers come on devicebound", Source: srcAM + "; " + srcSample, Grade: rule.Documented,
 		Assumption: "an answer's property mirrors the requests': amo_v3=ms; it waits in the hub's queue as any cloud-to-device message does; what no application takes is lost in silence",
 		Causes: []rule.Cause{

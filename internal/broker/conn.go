@@ -43,6 +43,7 @@ type conn struct {
 	will       *Message
 	readErr    error
 	silence    time.Duration
+	expiry     uint32      // of the session in seconds, as the CONNACK tells it; 0 is not at all
 	maxFilters int         // of one SUBSCRIBE, 0 is any
 	inside     atomic.Bool // code of the platform is running, so a panic is not the packet's fault
 	falls      bool        // a fault: the connection is half open from its CONNACK on

@@ -98,16 +98,17 @@ func (c *conn) parse(pk *packets.Packet) *Connect {
 	c.level = pk.ProtocolVersion
 	c.mochiID = fmt.Sprintf("%s#%d", c.peer.Endpoint, c.serial)
 	in := &Connect{
-		Peer:         c.peer,
-		Level:        pk.ProtocolVersion,
-		ClientID:     strings.Clone(p.ClientIdentifier),
-		HasUsername:  p.UsernameFlag,
-		Username:     string(p.Username),
-		HasPassword:  p.PasswordFlag,
-		Password:     slices.Clone(p.Password),
-		CleanSession: p.Clean,
-		KeepAlive:    p.Keepalive,
-		Link:         (*link)(c),
+		Peer:          c.peer,
+		Level:         pk.ProtocolVersion,
+		ClientID:      strings.Clone(p.ClientIdentifier),
+		HasUsername:   p.UsernameFlag,
+		Username:      string(p.Username),
+		HasPassword:   p.PasswordFlag,
+		Password:      slices.Clone(p.Password),
+		CleanSession:  p.Clean,
+		SessionExpiry: pk.Properties.SessionExpiryInterval,
+		KeepAlive:     p.Keepalive,
+		Link:          (*link)(c),
 	}
 	if p.WillFlag {
 		in.Will = &Message{Topic: strings.Clone(p.WillTopic), Payload: slices.Clone(p.WillPayload), QoS: p.WillQos, Retain: p.WillRetain}
@@ -190,7 +191,7 @@ func (c *conn) accept(in *Connect, s *Session, limits *packets.Properties) {
 	if c.silence == 0 {
 		c.silence = time.Duration(in.KeepAlive) * 3 * time.Second / 2 // MQTT 3.1.1 section 3.1.2.10
 	}
-	c.maxFilters = s.MaxFilters
+	c.maxFilters, c.expiry = s.MaxFilters, s.SessionExpiry
 	c.out.hold(s.Subscriptions, limits)
 }
 

@@ -39,6 +39,12 @@ type Device interface {
 	Gone(cause error)
 }
 
+// Expirer is a Device whose MQTT 5 clients may say in their DISCONNECT for how long the session shall be kept.
+type Expirer interface {
+	// Expire tells of these seconds, before Gone.
+	Expire(seconds uint32)
+}
+
 // Connect is a CONNECT packet with what is known of its connection.
 type Connect struct {
 	Peer Peer
@@ -49,9 +55,11 @@ type Connect struct {
 	Username     string
 	HasPassword  bool
 	Password     []byte
-	CleanSession bool
-	KeepAlive    uint16 // seconds, 0 is none
-	Will         *Message
+	CleanSession bool // in MQTT 5: clean start
+	// SessionExpiry is for how many seconds an MQTT 5 client wants its session kept after the connection.
+	SessionExpiry uint32
+	KeepAlive     uint16 // seconds, 0 is none
+	Will          *Message
 	// Link reaches the device at any later time. Before Session is returned nothing may be sent on it.
 	Link Link
 }
@@ -83,6 +91,9 @@ type Session struct {
 	Name string
 	// Silence is how long the client may be silent; zero takes 1.5 × its keep alive (0: no limit).
 	Silence time.Duration
+	// SessionExpiry is told to an MQTT 5 client whose session is kept for another time than it asked for, in
+	// seconds; zero tells nothing.
+	SessionExpiry uint32
 	// MaxFilters is how many filters one SUBSCRIBE may have; more costs the connection. Zero is no limit.
 	MaxFilters int
 	// Subscriptions of a kept session; they are in force before the CONNACK.

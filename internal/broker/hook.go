@@ -108,6 +108,9 @@ func (*hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 		if c.level == 5 && c.session.clientID == "" {
 			pk.Properties.AssignedClientID = c.mochiID
 		}
+		if c.level == 5 && c.expiry > 0 {
+			pk.Properties.SessionExpiryInterval, pk.Properties.SessionExpiryIntervalFlag = c.expiry, true
+		}
 		c.journalConnack(int(pk.ReasonCode))
 	case packets.Disconnect: // a 3.1.1 client must never see one; an unknown type is not written
 		if c.level < 5 {
@@ -145,6 +148,11 @@ func (c *conn) disconnect(pk *packets.Packet) {
 	c.writeAcks()
 	if pk.ReasonCode != packets.CodeDisconnectWillMessage.Code { // a v5 client may ask for its will
 		c.will = nil
+	}
+	if e, expires := c.device.(Expirer); expires && pk.Properties.SessionExpiryIntervalFlag {
+		c.inside.Store(true)
+		e.Expire(pk.Properties.SessionExpiryInterval)
+		c.inside.Store(false)
 	}
 	if c.end(ErrDisconnect) {
 		c.srv.cfg.Journal.Append(c.received(journal.Disconnect))

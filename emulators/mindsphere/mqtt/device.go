@@ -12,13 +12,14 @@ import (
 
 // device is one accepted connection. The broker calls it from one goroutine at a time, but for Gone.
 type device struct {
-	head    *Head
-	id      mindsphere.Identity
-	origin  mindsphere.Origin
-	link    broker.Link
-	keep    bool // clean session 0
-	session *mindsphere.Session
-	held    []heldAnswer
+	head      *Head
+	id        mindsphere.Identity
+	origin    mindsphere.Origin
+	link      broker.Link
+	keep      bool      // the session outlives the connection; changed under Head.mu
+	inherited []waiting // of an earlier session, which does not go on after this connection
+	session   *mindsphere.Session
+	held      []heldAnswer
 }
 
 var _ broker.Device = (*device)(nil)

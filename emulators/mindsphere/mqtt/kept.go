@@ -11,12 +11,25 @@ import (
 
 // Limits of a kept session (AWS IoT Core developer guide, persistent sessions, for the hour).
 const (
-	keepFor    = time.Hour
+	maxLife    = 3600 // seconds
 	maxWaiting = 1000
 )
 
-// kept is the session of a client that connects with clean session 0.
+// life is for how many seconds a session is kept after its connection: by MQTT 5 its session expiry interval (MQTT 5
+// section 3.1.2.11.2), else an hour with clean session 0.
+func life(c *broker.Connect) uint32 {
+	switch {
+	case c.Level == 5:
+		return min(c.SessionExpiry, maxLife)
+	case c.CleanSession:
+		return 0
+	}
+	return maxLife
+}
+
+// kept is a session that outlives its connection.
 type kept struct {
+	Life          uint32                `json:"life"`    // seconds
 	AgentID       string                `json:"agentId"` // an agent made again starts afresh
 	Subscriptions []broker.Subscription `json:"subscriptions,omitempty"`
 	Waiting       []waiting             `json:"waiting,omitempty"` // QoS 1 messages without PUBACK, oldest first
@@ -52,7 +65,7 @@ func (k *kept) granted(topic string) (qos byte, ok bool) {
 // session returns the kept session of an agent, if it is still kept. The caller holds mu.
 func (h *Head) session(id mindsphere.Identity) (kept, bool) {
 	k, ok := h.kept.Get(id.ClientID)
-	if ok && (k.AgentID != id.AgentID || !k.Ended.IsZero() && h.svc.Clock().Now().Sub(k.Ended) >= keepFor) {
+	if ok && (k.AgentID != id.AgentID || !k.Ended.IsZero() && h.svc.Clock().Now().Sub(k.Ended) >= time.Duration(k.Life)*time.Second) {
 		h.kept.Delete(id.ClientID)
 		return kept{}, false
 	}
@@ -74,20 +87,44 @@ func (d *device) begin(c *broker.Connect) broker.Session {
 	if d.id.Region == mindsphere.EU1 {
 		s.MaxFilters = maxFilters
 	}
+	keep := life(c)
+	if c.SessionExpiry > keep {
+		s.SessionExpiry = keep
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if c.CleanSession {
 		h.kept.Delete(d.id.ClientID)
-		return s
 	}
-	d.keep = true
 	old, ok := h.session(d.id)
-	if !ok {
-		h.kept.Put(d.id.ClientID, kept{AgentID: d.id.AgentID})
-		return s
+	s.Present, s.Subscriptions = ok, old.Subscriptions
+	switch d.keep = keep > 0; {
+	case !d.keep: // a session that ends with its connection is the connection's alone
+		h.kept.Delete(d.id.ClientID)
+		d.inherited = old.Waiting
+	case ok:
+		h.change(d.id.ClientID, func(k *kept) { k.Life = keep })
+	default:
+		h.kept.Put(d.id.ClientID, kept{Life: keep, AgentID: d.id.AgentID})
 	}
-	s.Present, s.Subscriptions = true, old.Subscriptions
 	return s
+}
+
+// Expire implements broker.Expirer. A session that the CONNECT did not want kept cannot be kept by the DISCONNECT
+// (MQTT 5 section 3.14.2.2.2).
+func (d *device) Expire(seconds uint32) {
+	h := d.head
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !d.keep {
+		return
+	}
+	if seconds == 0 {
+		d.keep = false
+		h.kept.Delete(d.id.ClientID)
+		return
+	}
+	h.change(d.id.ClientID, func(k *kept) { k.Life = min(seconds, maxLife) })
 }
 
 // enter makes d the live connection of its agent and sends what waits.
@@ -95,6 +132,11 @@ func (h *Head) enter(d *device) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.live[d.id.ClientID] = d
+	for _, w := range d.inherited {
+		w.Number = 0
+		d.link.Send(h.outgoing(d, w))
+	}
+	d.inherited = nil
 	if !d.keep {
 		return
 	}

@@ -19,7 +19,8 @@ type Connect struct {
 	ClientID  string
 	Username  *string
 	Password  *string
-	Session   bool // clean session off
+	Session   bool    // clean session off
+	Expiry    *uint32 // session expiry interval, MQTT 5 only
 	KeepAlive uint16
 	Will      *Publish
 }
@@ -61,7 +62,11 @@ func (c Connect) Bytes() []byte {
 	}
 	body := append(text(nil, name), level, flags, byte(c.KeepAlive>>8), byte(c.KeepAlive))
 	if level == 5 {
-		body = append(body, 0)
+		var properties []byte
+		if c.Expiry != nil {
+			properties = binary.BigEndian.AppendUint32([]byte{0x11}, *c.Expiry)
+		}
+		body = append(append(body, byte(len(properties))), properties...)
 	}
 	return Packet(0x10, append(body, payload...))
 }
