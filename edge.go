@@ -136,11 +136,19 @@ var (
 	_ iothub.DesiredSink = cloudSink{}
 	_ iothub.MethodSink  = cloudSink{}
 	_ iothub.C2DSink     = cloudSink{}
+	_ iothub.C2DJudge    = cloudSink{}
 )
 
 // Message implements iothub.C2DSink.
 func (s cloudSink) Message(m iothub.C2DMessage, complete func()) bool {
-	c := edge.C2D{MessageID: m.MessageID, CorrelationID: m.CorrelationID, UserID: m.UserID, To: m.To,
+	return s.CloudSink.Message(edgeC2D(m), complete)
+}
+
+// WantsC2D implements iothub.C2DJudge.
+func (s cloudSink) WantsC2D(m iothub.C2DMessage) bool { return s.Wants(edgeC2D(m)) }
+
+func edgeC2D(m iothub.C2DMessage) edge.C2D {
+	c := edge.C2D{EnqueuedAt: m.EnqueuedAt, MessageID: m.MessageID, CorrelationID: m.CorrelationID, UserID: m.UserID, To: m.To,
 		ContentType: m.ContentType, ContentEncoding: m.ContentEncoding, Body: m.Body}
 	if m.ExpirySet {
 		c.Expiry = m.Expiry
@@ -151,7 +159,7 @@ func (s cloudSink) Message(m iothub.C2DMessage, complete func()) bool {
 	for _, p := range m.Properties {
 		c.Properties = append(c.Properties, edge.Property{Name: p.Name, Value: p.Value, Null: p.Null})
 	}
-	return s.CloudSink.Message(c, complete)
+	return c
 }
 
 // cloudLink is a connection to the hub.

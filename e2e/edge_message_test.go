@@ -224,8 +224,59 @@ func TestEdgeC2D(t *testing.T) {
 	require.Equal(t, "hello", p.Payload())
 	require.EqualValues(t, 1, p.QoS())
 	send(t, conn, []byte{0x40, 2, byte(p.ID() >> 8), byte(p.ID())})
-	_, err := cloud.Await(t.Context(), fakecloud.Filter{Kind: "c2d", Match: func(e *fakecloud.Event) bool { return e.Properties["outcome"] == "Success" }}, 1)
+	outcome(t, cloud, "Success")
+}
+
+// outcome waits until the hub has a message done with.
+func outcome(t *testing.T, cloud *fakecloud.Cloud, want string) {
+	t.Helper()
+	_, err := cloud.Await(t.Context(), fakecloud.Filter{Kind: "c2d", Match: func(e *fakecloud.Event) bool { return e.Properties["outcome"] == want }}, 1)
 	require.NoError(t, err)
+}
+
+// EDGE-34: a subscription gets what is newer than itself, by more than edgeHub's allowance for clocks; a kept one, too.
+func TestEdgeC2DOlderThanTheSubscription(t *testing.T) {
+	t.Parallel()
+	cloud := fakecloud.Start(t)
+	const filter = "devices/demo-leaf/messages/devicebound/#"
+	queue := func(id string) {
+		require.NoError(t, cloud.SendC2D(demoHub, "demo-leaf", fakecloud.C2D{MessageID: id, Body: []byte(id)}))
+	}
+	kept := leaf()
+	kept.Keep = true
+	queue("old")
+	cloud.Skew(time.Minute)
+	queue("recent")
+	conn := join(t, cloud, kept)
+	subscribe(t, conn, filter)
+	require.Equal(t, "recent", receiveAcked(t, conn).Payload())
+	r := refused(t, cloud, "EDGE-34/older")
+	require.Contains(t, r.Seen, `"old"`)
+	outcome(t, cloud, "Rejected")
+	send(t, conn, []byte{0xe0, 0})
+	wantClosed(t, conn)
+	queue("while away")
+	cloud.Skew(time.Hour)
+	conn = dialEdge(t, cloud)
+	send(t, conn, kept.Bytes())
+	wantBytes(t, conn, 0x20, 2, 1, 0)
+	require.Equal(t, "while away", receiveAcked(t, conn).Payload())
+	rule.Proves(t, "EDGE-34/older")
+}
+
+// EDGE-34: a filter that switches messages on and does not match their topic has them rejected.
+func TestEdgeC2DFilterOfAnother(t *testing.T) {
+	t.Parallel()
+	cloud := fakecloud.Start(t)
+	conn := join(t, cloud, leaf())
+	subscribe(t, conn, "devices/other/messages/devicebound/#")
+	require.NoError(t, cloud.SendC2D(demoHub, "demo-leaf", fakecloud.C2D{Body: []byte("lost")}))
+	refused(t, cloud, "EDGE-34/filter")
+	outcome(t, cloud, "Rejected")
+	subscribe(t, conn, "devices/demo-leaf/messages/devicebound/#")
+	require.NoError(t, cloud.SendC2D(demoHub, "demo-leaf", fakecloud.C2D{Body: []byte("got")}))
+	require.Equal(t, "got", receiveAcked(t, conn).Payload())
+	rule.Proves(t, "EDGE-34/filter")
 }
 
 // A message whose properties are too long for a topic holds up no other.

@@ -125,6 +125,9 @@ func (s *ownSink) Call(rid, method string, _ []byte) bool {
 // Message implements CloudSink: $edgeHub takes none.
 func (s *ownSink) Message(C2D, func()) bool { return false }
 
+// Wants implements CloudSink: what comes for $edgeHub waits for its time to live.
+func (s *ownSink) Wants(C2D) bool { return true }
+
 // reportOwn reports properties of $edgeHub, now or when the hub is back.
 func (g *gateway) reportOwn(values map[string]any) {
 	var patch map[string]any

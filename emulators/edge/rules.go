@@ -143,7 +143,11 @@ var offlineRules = []rule.Rule{
 	{ID: "EDGE-33", Title: "While the hub is away a child that the gateway knows may connect; another one gets CONNACK 5", Source: srcOffline, Grade: rule.Documented, Causes: []rule.Cause{
 		{ID: "unknown", Why: "The gateway has never heard of this device, and cannot ask its hub now.", Fix: "Bring the hub back; a child has to be known before the hub goes away."},
 	}},
-	{ID: "EDGE-34", Title: "Cloud-to-device messages wait at the hub while it is away, and are delivered later", Source: srcOffline, Grade: rule.Documented},
+	{ID: "EDGE-34", Title: "Cloud-to-device messages wait at the hub while it is away, and are delivered later", Source: srcOffline + "; " + srcMQTT + " (MqttAdapter.TryMatchSubscription); " + srcHub + " (its test Receive_C2D_NotSubscribed_OfflineSingleMessage_ShouldThrow)", Grade: rule.Documented,
+		Assumption: "both times are wall clock readings; a message may be 30 s older than the subscription, as in edgeHub (DeviceClientMessageConverter, ClockSkewAdjustment)", Causes: []rule.Cause{
+			{ID: "older", Why: "The message was sent before the child subscribed. The gateway gives a subscription only what is newer, and rejects the rest at the hub.", Fix: "Connect with clean session 0, so that the gateway keeps the subscription while the child is away, or send again once the child has subscribed."},
+			{ID: "filter", Why: "The child's filter switches cloud-to-device messages on and does not match their topic. The gateway rejects them at the hub.", Fix: "Subscribe to devices/{device}/messages/devicebound/# with the device's own id."},
+		}},
 	{ID: "EDGE-35", Title: "What changed in desired properties while the hub was away arrives as one patch", Source: srcHub + " (StoringTwinManager)", Grade: rule.Documented,
 		Assumption: "twins are compared at every return of the hub; edgeHub skips those that were read less than two minutes before, and a child that has subscribed and never read its twin"},
 	{ID: "EDGE-36", Title: "Routes to BrokeredEndpoint deliver to the module's input, with the sender in $.cdid, and not to the hub", Source: srcRoutes, Grade: rule.Documented},

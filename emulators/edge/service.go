@@ -77,6 +77,9 @@ func key(parts ...string) string { return strings.Join(parts, "\x00") }
 // Journal returns the journal that the service writes to, for its heads.
 func (s *Service) Journal() *journal.Journal { return s.journal }
 
+// Wall is the time that messages and subscriptions are stamped with.
+func (s *Service) Wall() time.Time { return s.clock.Wall() }
+
 // Store returns the store that the service lives in, for its heads' own tables.
 func (s *Service) Store() *store.Store { return s.store }
 

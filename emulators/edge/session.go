@@ -193,6 +193,21 @@ func (u *uplink) Message(m C2D, complete func()) bool {
 	return !u.session.Ended() && u.session.down.Message(m, complete)
 }
 
+// Wants implements CloudSink.
+func (u *uplink) Wants(m C2D) bool {
+	c := u.session
+	if c.Ended() {
+		return true
+	}
+	r := c.down.Wants(m)
+	if r != nil {
+		e := c.Event(journal.Refused)
+		e.Dir = journal.Out
+		c.gw.svc.journal.Refuse(e, r)
+	}
+	return r == nil
+}
+
 func (g *gateway) settings() Gateway {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/fakecloud/fakecloud/internal/rule"
 	"github.com/fakecloud/fakecloud/internal/store"
 )
 
@@ -138,6 +139,7 @@ func (m *Message) size() int {
 
 // C2D is a cloud-to-device message.
 type C2D struct {
+	EnqueuedAt                           time.Time // wall
 	MessageID, CorrelationID, UserID, To string
 	ContentType, ContentEncoding, Ack    string
 	Expiry                               time.Time // zero where the sender chose none
@@ -189,6 +191,8 @@ type CloudSink interface {
 	Desired(version int64, body []byte)
 	Call(rid, method string, payload []byte) bool
 	Message(m C2D, complete func()) bool
+	// Wants reports whether the child may ever get a message; one that it may not is rejected.
+	Wants(m C2D) bool
 }
 
 // Origin says where a child's connection comes from, and what it told about itself.
@@ -209,6 +213,8 @@ type Downlink interface {
 	Call(rid, method string, payload []byte) bool
 	// Message hands over a cloud-to-device message, and reports whether it will be sent.
 	Message(m C2D, complete func()) bool
+	// Wants judges a cloud-to-device message that the child is ready for: a refusal says why it never gets it.
+	Wants(m C2D) *rule.Refusal
 	// Input hands a message to an input of a module, and reports whether it will be sent.
 	Input(input string, m *Message, complete func()) bool
 }

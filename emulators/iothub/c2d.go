@@ -95,6 +95,13 @@ type C2DSink interface {
 	Message(m C2DMessage, complete func()) bool
 }
 
+// C2DJudge is a C2DSink whose client may not want a message.
+type C2DJudge interface {
+	// WantsC2D reports whether the client may ever get a message; one that it may not is rejected, as by the
+	// client itself. It must not block.
+	WantsC2D(m C2DMessage) bool
+}
+
 // Outcome is what becomes of a delivered message.
 type Outcome string
 

@@ -30,10 +30,16 @@ func (s *Service) pump(c *Session) {
 	if !ok {
 		return
 	}
+	judge, _ := sink.(C2DJudge)
 	now, changed := s.clock.Now(), false
-	for i := range q.Messages {
+	for i := 0; i < len(q.Messages); i++ {
 		m := &q.Messages[i]
 		if c.sent[m.Seq] != "" || m.lockedUntil.After(now) {
+			continue
+		}
+		if judge != nil && !judge.WantsC2D(*m) {
+			q = s.removeC2D(box, q, i, Rejected)
+			i--
 			continue
 		}
 		m.Lock, m.lockedUntil = s.ids.GUID(), now.Add(c2dLock)

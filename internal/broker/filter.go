@@ -33,9 +33,9 @@ func filterFault(f string) string {
 	return ""
 }
 
-// matches reports whether a topic falls under a filter. A wildcard in the first level matches no topic
+// Matches reports whether a topic falls under a filter. A wildcard in the first level matches no topic
 // that starts with $.
-func matches(filter, topic string) bool {
+func Matches(filter, topic string) bool {
 	if strings.HasPrefix(topic, "$") && (strings.HasPrefix(filter, "+") || strings.HasPrefix(filter, "#")) {
 		return false
 	}

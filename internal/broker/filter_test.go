@@ -26,7 +26,7 @@ func TestMatches(t *testing.T) {
 		{"a/+/c", "a/b/c", true}, {"a//c", "a//c", true}, {"a/+/c", "a//c", true}, {"ab", "a", false}, {"a/", "a", false},
 		{"$dps/registrations/res/#", "$dps/registrations/res/202/?$rid=1", true},
 	} {
-		require.Equal(t, tc.want, matches(tc.filter, tc.topic), "%s on %s", tc.filter, tc.topic)
+		require.Equal(t, tc.want, Matches(tc.filter, tc.topic), "%s on %s", tc.filter, tc.topic)
 	}
 }
 
@@ -50,13 +50,13 @@ func FuzzMatches(f *testing.F) {
 		if filterFault(filter) != "" || !validTopic(topic) {
 			return
 		}
-		got := matches(filter, topic)
+		got := Matches(filter, topic)
 		if !strings.ContainsAny(filter, "+#") {
 			require.Equal(t, filter == topic, got)
 		}
 		if got && !strings.HasSuffix(filter, "#") {
-			require.True(t, matches(filter+"/#", topic+"/x"))
-			require.True(t, matches(filter+"/#", topic))
+			require.True(t, Matches(filter+"/#", topic+"/x"))
+			require.True(t, Matches(filter+"/#", topic))
 		}
 	})
 }

@@ -127,7 +127,7 @@ func (c *conn) open() {
 // granted returns the highest QoS that a subscription matching topic was granted. The caller holds mu.
 func (o *outbound) granted(topic string) (qos byte, ok bool) {
 	for i := range o.subs {
-		if (!ok || o.subs[i].QoS > qos) && matches(o.subs[i].Filter, topic) {
+		if (!ok || o.subs[i].QoS > qos) && Matches(o.subs[i].Filter, topic) {
 			qos, ok = o.subs[i].QoS, true
 		}
 	}

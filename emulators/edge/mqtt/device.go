@@ -3,6 +3,7 @@ package mqtt
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 
 	"github.com/fakecloud/fakecloud/emulators/edge"
@@ -18,9 +19,11 @@ type device struct {
 	who     edge.Admission
 	origin  edge.Origin
 	link    broker.Link
-	subs    map[string]broker.Subscription
 	keep    string // key of the kept session, empty with clean session 1
 	session *edge.Session
+
+	subbing sync.Mutex // guards subs, which changes on the connection's goroutine only
+	subs    map[string]subscription
 
 	// What its filters have switched on. Standard matching decides delivery beside it: $iothub/# gets twin
 	// answers, and switches nothing on.
@@ -59,7 +62,13 @@ func (d *device) Gone(error) {
 // Subscribe implements broker.Device: every filter is granted.
 func (d *device) Subscribe(filter string, qos byte) broker.Verdict {
 	v := broker.Verdict{Action: broker.Accept, Granted: min(qos, 1)}
-	d.subs[filter] = broker.Subscription{Filter: filter, QoS: v.Granted}
+	sub := subscription{broker.Subscription{Filter: filter, QoS: v.Granted}, d.head.svc.Wall()}
+	if old, ok := d.subs[filter]; ok {
+		sub.Since = old.Since
+	}
+	d.subbing.Lock()
+	d.subs[filter] = sub
+	d.subbing.Unlock()
 	d.save()
 	if d.session == nil {
 		return v
@@ -104,7 +113,9 @@ func (d *device) turn(kind azure.EdgeFilterKind, on bool) {
 
 // Unsubscribe implements broker.Device.
 func (d *device) Unsubscribe(filter string) {
+	d.subbing.Lock()
 	delete(d.subs, filter)
+	d.subbing.Unlock()
 	d.save()
 	kind := azure.ParseEdgeFilter(filter)
 	for other := range d.subs {

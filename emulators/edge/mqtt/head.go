@@ -88,7 +88,7 @@ func (h *Head) Connect(ctx context.Context, c *broker.Connect) (broker.Session, 
 		}
 		return broker.Session{}, err
 	}
-	d := &device{head: h, who: a, link: c.Link, subs: map[string]broker.Subscription{},
+	d := &device{head: h, who: a, link: c.Link, subs: map[string]subscription{},
 		origin: edge.Origin{Conn: c.Peer.Conn, ModelID: u.ModelID, APIVersion: u.APIVersion}}
 	if c.Peer.Remote != nil {
 		d.origin.Address = c.Peer.Remote.String()

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"sort"
+	"time"
 
 	"github.com/fakecloud/fakecloud/internal/broker"
 )
@@ -11,7 +12,14 @@ import (
 // kept is the session of a client that connects with clean session 0: its subscriptions, no messages.
 type kept struct {
 	GenerationID  string // of the identity: a device made again starts afresh
-	Subscriptions []broker.Subscription
+	Subscriptions []subscription
+}
+
+// subscription is one with the wall clock's reading when it came; a second SUBSCRIBE leaves that as it is
+// (edgeHub, MqttSubscription).
+type subscription struct {
+	broker.Subscription
+	Since time.Time
 }
 
 func (k kept) clone() kept {
@@ -30,8 +38,9 @@ func (d *device) begin(c *broker.Connect) broker.Session {
 	}
 	d.keep = k
 	if old, ok := d.head.sessions.Get(k); ok && old.GenerationID == id.GenerationID {
-		s.Present, s.Subscriptions = true, old.Subscriptions
+		s.Present = true
 		for _, sub := range old.Subscriptions {
+			s.Subscriptions = append(s.Subscriptions, sub.Subscription)
 			d.subs[sub.Filter] = sub
 			d.switchOn(sub.Filter)
 		}
@@ -46,7 +55,9 @@ func (d *device) save() {
 	if d.keep == "" {
 		return
 	}
+	d.subbing.Lock()
 	list := slices.Collect(maps.Values(d.subs))
+	d.subbing.Unlock()
 	sort.Slice(list, func(i, j int) bool { return list[i].Filter < list[j].Filter })
 	d.head.sessions.Put(d.keep, kept{GenerationID: d.who.Identity.GenerationID, Subscriptions: list})
 }

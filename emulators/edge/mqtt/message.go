@@ -1,11 +1,13 @@
 package mqtt
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/fakecloud/fakecloud/emulators/edge"
 	"github.com/fakecloud/fakecloud/internal/broker"
 	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/rule"
 	"github.com/fakecloud/fakecloud/internal/wire/azure"
 )
 
@@ -52,6 +54,40 @@ func (d *device) Call(rid, method string, payload []byte) bool {
 func (d *device) Message(m edge.C2D, complete func()) bool {
 	id := d.who.Identity
 	return d.devicebound.Load() && d.send(azure.DeviceboundTopic(id.DeviceID, id.ModuleID, deviceboundBag(id, m)), m.Body, m.Properties, complete)
+}
+
+// clockSkew is how much younger edgeHub takes a message from the hub to be than its enqueued time
+// (DeviceClientMessageConverter).
+const clockSkew = 30 * time.Second
+
+// Wants implements edge.Downlink. A message goes to subscriptions that are older than itself; where none of those
+// matches edgeHub rejects it (MqttAdapter.TryMatchSubscription).
+func (d *device) Wants(m edge.C2D) *rule.Refusal {
+	if !d.devicebound.Load() {
+		return nil
+	}
+	id := d.who.Identity
+	topic := azure.DeviceboundTopic(id.DeviceID, id.ModuleID, nil)
+	newest := m.EnqueuedAt.Add(clockSkew)
+	var since time.Time
+	d.subbing.Lock()
+	defer d.subbing.Unlock()
+	for filter, sub := range d.subs {
+		switch {
+		case !broker.Matches(filter, topic):
+		case !sub.Since.After(newest):
+			return nil
+		case since.IsZero() || sub.Since.Before(since):
+			since = sub.Since
+		}
+	}
+	if since.IsZero() {
+		return &rule.Refusal{Rule: "EDGE-34/filter", Silent: true, Detail: "no subscription of the child matches the topic of its messages: rejected at the hub",
+			Seen: "topic " + shown(topic), Expected: "a subscription to " + topic + "#"}
+	}
+	return &rule.Refusal{Rule: "EDGE-34/older", Silent: true, Detail: "the message is older than the child's subscription: rejected at the hub",
+		Seen:     fmt.Sprintf("message id %s, sent at %s, subscribed at %s", shown(m.MessageID), m.EnqueuedAt.UTC().Format(time.RFC3339), since.UTC().Format(time.RFC3339)),
+		Expected: fmt.Sprintf("a message that is sent after the subscription, or at most %s before", clockSkew)}
 }
 
 // Input implements edge.Downlink.
