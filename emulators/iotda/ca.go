@@ -29,7 +29,7 @@ func (s *Service) UploadCA(instance string, ca CA) (CA, error) {
 	ca.Certificate = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certs[0].Raw}))
 	s.admin.Lock()
 	defer s.admin.Unlock()
-	if err := s.checkTemplate(instance, ca); err != nil {
+	if err := s.checkCA(instance, ca); err != nil {
 		return ca, err
 	}
 	if ca.ID == "" {
@@ -47,8 +47,11 @@ func (s *Service) UploadCA(instance string, ca CA) (CA, error) {
 	return ca, nil
 }
 
-// checkTemplate wants a known template for self-registration.
-func (s *Service) checkTemplate(instance string, ca CA) error {
+// checkCA wants a known template for self-registration.
+func (s *Service) checkCA(instance string, ca CA) error {
+	if len(ca.OCSP.ServerCAID) > maxText {
+		return invalid("ocsp_server_ca_id: at most %d characters", maxText)
+	}
 	if ca.ProvisionEnable && ca.TemplateID == "" {
 		return invalid("provision_enable needs a template_id")
 	}
@@ -78,20 +81,39 @@ func (s *Service) DeleteCA(instance, id string) error {
 	return notFoundIf(!s.cas.Delete(key(instance, id)), "certificate", id)
 }
 
-// SetProvisioning turns self-registration by a CA on or off.
-func (s *Service) SetProvisioning(instance, id string, enable bool, template string) (CA, error) {
+// CAChange is what of a CA can change. What is nil stays.
+type CAChange struct {
+	ProvisionEnable *bool
+	TemplateID      *string
+	OCSPEnable      *bool
+	OCSPServerCAID  *string
+	OCSPSSLEnable   *bool
+}
+
+// UpdateCA changes a device CA.
+func (s *Service) UpdateCA(instance, id string, ch CAChange) (CA, error) {
+	s.admin.Lock()
+	defer s.admin.Unlock()
 	ca, err := s.CA(instance, id)
 	if err != nil {
 		return ca, err
 	}
-	ca.ProvisionEnable, ca.TemplateID = enable, template
-	s.admin.Lock()
-	defer s.admin.Unlock()
-	if err := s.checkTemplate(instance, ca); err != nil {
+	set(&ca.ProvisionEnable, ch.ProvisionEnable)
+	set(&ca.TemplateID, ch.TemplateID)
+	set(&ca.OCSP.Enable, ch.OCSPEnable)
+	set(&ca.OCSP.ServerCAID, ch.OCSPServerCAID)
+	set(&ca.OCSP.SSLEnable, ch.OCSPSSLEnable)
+	if err := s.checkCA(instance, ca); err != nil {
 		return ca, err
 	}
 	s.cas.Put(key(instance, id), ca)
 	return ca, nil
+}
+
+func set[T any](field *T, to *T) {
+	if to != nil {
+		*field = *to
+	}
 }
 
 // VerifyCA judges a verification certificate (DA-19): it must carry the CA's code as common name and be

@@ -31,6 +31,7 @@ type NewMessage struct {
 	ID            string          // made when empty
 	Name          string          //
 	Content       json.RawMessage // text or an object
+	Properties    json.RawMessage // an object or nothing; kept and shown
 	Encoding      string          // none (default) or base64
 	PayloadFormat string          // standard (default) or raw
 	Topic         string          // suffix of a custom topic that the product declares
@@ -43,6 +44,7 @@ type Message struct {
 	ID            string
 	Name          string
 	Content       json.RawMessage
+	Properties    json.RawMessage `json:",omitempty"`
 	Encoding      string
 	PayloadFormat string
 	Topic         string // whole
@@ -112,7 +114,7 @@ func (m *Message) fail(now time.Time, why *Error) {
 
 // compose validates a message and makes its topic and payload.
 func (s *Service) compose(instance string, d Device, n NewMessage) (Message, error) {
-	m := Message{ID: n.ID, Name: n.Name, Content: n.Content, Encoding: orText(n.Encoding, "none"), PayloadFormat: orText(n.PayloadFormat, "standard"),
+	m := Message{ID: n.ID, Name: n.Name, Content: n.Content, Properties: n.Properties, Encoding: orText(n.Encoding, "none"), PayloadFormat: orText(n.PayloadFormat, "standard"),
 		Status: Pending, Created: s.clock.Wall().UTC()}
 	if m.ID == "" {
 		m.ID = s.ids.GUID()
@@ -122,6 +124,8 @@ func (s *Service) compose(instance string, d Device, n NewMessage) (Message, err
 		return m, invalid("message_id has at most 100, name at most 128 characters")
 	case len(n.Content) == 0 || n.Content[0] != '"' && n.Content[0] != '{' || len(n.Content) > MaxMessage:
 		return m, invalid("message: text or an object of at most 1 MB")
+	case len(n.Properties) > 0 && n.Properties[0] != '{' || len(n.Properties) > MaxMessage:
+		return m, invalid("properties: an object of at most 1 MB")
 	case m.Encoding != "none" && m.Encoding != "base64":
 		return m, invalid("encoding %q: none or base64", clip(m.Encoding))
 	case m.PayloadFormat != "standard" && m.PayloadFormat != "raw":

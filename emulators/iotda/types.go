@@ -239,7 +239,15 @@ type CA struct {
 	VerifyCode      string
 	ProvisionEnable bool
 	TemplateID      string
+	OCSP            OCSP
 	Created         time.Time
+}
+
+// OCSP is how the state of a CA's certificates is to be asked for. It is kept and shown; nobody is asked.
+type OCSP struct {
+	Enable     bool   `json:"ocsp_enable"`
+	ServerCAID string `json:"ocsp_server_ca_id,omitempty"`
+	SSLEnable  bool   `json:"ocsp_ssl_enable"`
 }
 
 // Template is a provisioning template.

@@ -12,7 +12,10 @@ import (
 func viewCA(ca iotda.CA) object {
 	v := object{
 		"certificate_id": ca.ID, "status": ca.Verified, "verify_code": ca.VerifyCode, "provision_enable": ca.ProvisionEnable, "app_id": ca.AppID,
-		"template_id": ca.TemplateID, "ocsp_enable": false, "ocsp_ssl_enable": false, "create_date": wire.FormatTime(ca.Created),
+		"template_id": ca.TemplateID, "ocsp_enable": ca.OCSP.Enable, "ocsp_ssl_enable": ca.OCSP.SSLEnable, "create_date": wire.FormatTime(ca.Created),
+	}
+	if ca.OCSP.ServerCAID != "" {
+		v["ocsp_server_ca_id"] = ca.OCSP.ServerCAID
 	}
 	if certs, err := pki.ParseCertificates([]byte(ca.Certificate)); err == nil {
 		v["cn_name"], v["owner"] = certs[0].Subject.CommonName, pki.Name(certs[0].Subject)
@@ -27,11 +30,12 @@ func uploadCA(c *call) (int, any, error) {
 		AppID           string `json:"app_id"`
 		ProvisionEnable bool   `json:"provision_enable"`
 		TemplateID      string `json:"template_id"`
+		iotda.OCSP
 	}
 	if err := c.read(&ask); err != nil {
 		return 0, nil, err
 	}
-	ca, err := c.UploadCA(c.instance, iotda.CA{AppID: ask.AppID, Certificate: ask.Content, ProvisionEnable: ask.ProvisionEnable, TemplateID: ask.TemplateID})
+	ca, err := c.UploadCA(c.instance, iotda.CA{AppID: ask.AppID, Certificate: ask.Content, ProvisionEnable: ask.ProvisionEnable, TemplateID: ask.TemplateID, OCSP: ask.OCSP})
 	return http.StatusCreated, viewCA(ca), err
 }
 
@@ -48,18 +52,17 @@ func showCA(c *call) (int, any, error) {
 }
 
 func updateCA(c *call) (int, any, error) {
-	ca, err := c.CA(c.instance, c.path("certificate"))
-	if err != nil {
-		return 0, nil, err
+	var ask struct {
+		ProvisionEnable *bool   `json:"provision_enable"`
+		TemplateID      *string `json:"template_id"`
+		OCSPEnable      *bool   `json:"ocsp_enable"`
+		OCSPServerCAID  *string `json:"ocsp_server_ca_id"`
+		OCSPSSLEnable   *bool   `json:"ocsp_ssl_enable"`
 	}
-	ask := struct {
-		ProvisionEnable bool   `json:"provision_enable"`
-		TemplateID      string `json:"template_id"`
-	}{ca.ProvisionEnable, ca.TemplateID}
 	if err := c.read(&ask); err != nil {
 		return 0, nil, err
 	}
-	ca, err = c.SetProvisioning(c.instance, ca.ID, ask.ProvisionEnable, ask.TemplateID)
+	ca, err := c.UpdateCA(c.instance, c.path("certificate"), iotda.CAChange(ask))
 	return http.StatusOK, viewCA(ca), err
 }
 

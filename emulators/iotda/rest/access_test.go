@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"math/big"
+	"strings"
 	"testing"
 	"time"
 
@@ -118,4 +119,21 @@ func TestTemplatesAndPolicies(t *testing.T) {
 	require.Len(t, a.must(200, "GET", "/device-policies", "")["policies"], 1)
 	a.must(204, "DELETE", path, "")
 	a.fails(404, "IOTDA.000005", "GET", path, "")
+}
+
+// What is said of OCSP is kept, and stays where a later call does not speak of it.
+func TestOCSPOfCA(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	body := issue(t, "zhangsan", nil, time.Hour).content("content")
+	ca := a.must(201, "POST", "/certificates", body)
+	require.Equal(t, []any{false, false, nil}, []any{ca["ocsp_enable"], ca["ocsp_ssl_enable"], ca["ocsp_server_ca_id"]})
+	path := "/certificates/" + ca["certificate_id"].(string)
+	a.must(200, "PUT", path, `{"ocsp_enable":true,"ocsp_ssl_enable":true,"ocsp_server_ca_id":"server1"}`)
+	a.must(200, "PUT", path, `{"ocsp_ssl_enable":false}`)
+	ca = a.must(200, "GET", path, "")
+	require.Equal(t, []any{true, false, "server1"}, []any{ca["ocsp_enable"], ca["ocsp_ssl_enable"], ca["ocsp_server_ca_id"]})
+	a.fails(400, "IOTDA.000008", "PUT", path, `{"ocsp_enable":"yes"}`)
+	ca = a.must(201, "POST", "/certificates", strings.Replace(body, "{", `{"ocsp_enable":true,`, 1))
+	require.Equal(t, true, ca["ocsp_enable"])
 }

@@ -13,6 +13,7 @@ type messageView struct {
 	ID            string          `json:"message_id"`
 	Name          string          `json:"name,omitempty"`
 	Message       json.RawMessage `json:"message"`
+	Properties    json.RawMessage `json:"properties,omitempty"`
 	Encoding      string          `json:"encoding"`
 	PayloadFormat string          `json:"payload_format"`
 	Topic         string          `json:"topic"`
@@ -23,7 +24,7 @@ type messageView struct {
 }
 
 func viewMessage(m iotda.Message) messageView {
-	v := messageView{ID: m.ID, Name: m.Name, Message: m.Content, Encoding: m.Encoding, PayloadFormat: m.PayloadFormat, Topic: m.Topic,
+	v := messageView{ID: m.ID, Name: m.Name, Message: m.Content, Properties: m.Properties, Encoding: m.Encoding, PayloadFormat: m.PayloadFormat, Topic: m.Topic,
 		Status: m.Status, CreatedTime: wire.FormatTime(m.Created)}
 	if m.Error != nil {
 		v.ErrorInfo = &errorBody{string(m.Error.Code), m.Error.Text}
@@ -39,6 +40,7 @@ func createMessage(c *call) (int, any, error) {
 		ID            string          `json:"message_id"`
 		Name          string          `json:"name"`
 		Message       json.RawMessage `json:"message"`
+		Properties    json.RawMessage `json:"properties"`
 		Encoding      string          `json:"encoding"`
 		PayloadFormat string          `json:"payload_format"`
 		Topic         string          `json:"topic"`
@@ -50,6 +52,9 @@ func createMessage(c *call) (int, any, error) {
 	}
 	n := iotda.NewMessage{ID: ask.ID, Name: ask.Name, Content: ask.Message, Encoding: ask.Encoding, PayloadFormat: ask.PayloadFormat,
 		Topic: ask.Topic, TopicFullName: ask.TopicFullName}
+	if string(ask.Properties) != "null" {
+		n.Properties = ask.Properties
+	}
 	if ask.TTL != nil {
 		ttl, err := ask.TTL.Int64()
 		if err != nil || ttl != int64(int32(ttl)) {

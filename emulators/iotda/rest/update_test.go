@@ -1,6 +1,7 @@
 package rest_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -134,4 +135,18 @@ func TestNamedValues(t *testing.T) {
 	shown := a.must(200, "GET", "/batchtasks/"+task["task_id"].(string), "")
 	require.Equal(t, []any{"demo_gone", "Fail", "IOTDA.014000"}, []any{inner(t, shown, "task_details", 0, "target"), inner(t, shown, "task_details", 0, "status"), inner(t, shown, "task_details", 0, "error", "error_code")})
 	require.NotContains(t, inner(t, shown, "task_details", 1), "error")
+}
+
+// The properties of a message for MQTT 5 are kept as they came.
+func TestMessageProperties(t *testing.T) {
+	t.Parallel()
+	a := withDevice(t)
+	const path, properties = "/devices/demo_node1/messages", `{"correlation_data":"c","user_properties":[{"prop_key":"k","prop_value":"v"}]}`
+	id := a.must(201, "POST", path, `{"message":"hello","properties":`+properties+`}`)["message_id"].(string)
+	shown, err := json.Marshal(a.must(200, "GET", path+"/"+id, "")["properties"])
+	require.NoError(t, err)
+	require.JSONEq(t, properties, string(shown))
+	id = a.must(201, "POST", path, `{"message":"hello","properties":null}`)["message_id"].(string)
+	require.NotContains(t, a.must(200, "GET", path+"/"+id, ""), "properties")
+	a.fails(400, "IOTDA.000006", "POST", path, `{"message":"hello","properties":"c"}`)
 }
