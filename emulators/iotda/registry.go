@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fakecloud/fakecloud/internal/store"
 )
@@ -258,6 +259,30 @@ func (s *Service) Device(instance, id string) (Device, error) {
 // Devices returns the devices of an instance, secrets included, ordered by id.
 func (s *Service) Devices(instance string) []Device {
 	return s.devices.List(instance + keySeparator)
+}
+
+// DeviceFilter picks devices. What is empty picks all.
+type DeviceFilter struct {
+	ProductID, GatewayID, NodeID, Name, AppID string
+	From, To                                  time.Time // of the registration, both ends in
+}
+
+func (f DeviceFilter) fits(d Device) bool {
+	for _, field := range [][2]string{{f.ProductID, d.ProductID}, {f.GatewayID, d.Gateway()}, {f.NodeID, d.NodeID}, {f.Name, d.Name}, {f.AppID, d.AppID}} {
+		if want := field[0]; want != "" && want != field[1] {
+			return false
+		}
+	}
+	made := d.Created.Truncate(time.Second) // as the API shows it
+	return (f.From.IsZero() || !made.Before(f.From)) && (f.To.IsZero() || !made.After(f.To))
+}
+
+// FindDevices returns the devices that a filter picks, secrets included, ordered by id.
+func (s *Service) FindDevices(instance string, f DeviceFilter) ([]Device, error) {
+	if !f.From.IsZero() && !f.To.IsZero() && f.From.After(f.To) {
+		return nil, &Error{Code: CodePeriod, Text: "start_time lies after end_time"}
+	}
+	return slices.DeleteFunc(s.Devices(instance), func(d Device) bool { return !f.fits(d) }), nil
 }
 
 // Children returns the devices of a gateway, ordered by id.

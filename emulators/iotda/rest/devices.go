@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/fakecloud/fakecloud/emulators/iotda"
@@ -49,40 +48,33 @@ func createDevice(c *call) (int, any, error) {
 }
 
 func listDevices(c *call) (int, any, error) {
-	start, end, err := c.period()
+	filter := iotda.DeviceFilter{ProductID: c.query("product_id"), GatewayID: c.query("gateway_id"), NodeID: c.query("node_id"),
+		Name: c.query("device_name"), AppID: c.query("app_id")}
+	var err error
+	for name, at := range map[string]*time.Time{"start_time": &filter.From, "end_time": &filter.To} {
+		if *at, err = c.time(name); err != nil {
+			return 0, nil, err
+		}
+	}
+	found, err := c.FindDevices(c.instance, filter)
 	if err != nil {
 		return 0, nil, err
 	}
-	all := slices.DeleteFunc(c.Devices(c.instance), func(d iotda.Device) bool {
-		if !start.IsZero() && d.Created.Before(start) || !end.IsZero() && d.Created.After(end) {
-			return true
-		}
-		for name, value := range map[string]string{"product_id": d.ProductID, "gateway_id": d.Gateway(), "node_id": d.NodeID, "device_name": d.Name, "app_id": d.AppID} {
-			if want := c.query(name); want != "" && want != value {
-				return true
-			}
-		}
-		return false
-	})
-	list, page, err := paged(c, all, func(d iotda.Device) string { return d.DeviceID })
+	list, page, err := paged(c, found, func(d iotda.Device) string { return d.DeviceID })
 	return http.StatusOK, object{"devices": mapped(list, c.brief), "page": page}, err
 }
 
-// period reads start_time and end_time of a query; one that is not sent is zero.
-func (c *call) period() (start, end time.Time, err error) {
-	for name, at := range map[string]*time.Time{"start_time": &start, "end_time": &end} {
-		text := c.query(name)
-		if text == "" {
-			continue
-		}
-		if *at, err = time.Parse(wire.TimeLayout, text); err != nil {
-			return start, end, &iotda.Error{Code: iotda.CodeTime, Text: fmt.Sprintf("%s %q: UTC in the form 20151212T121212Z", name, clip(text))}
-		}
+// time reads a time of a query; one that is not sent is zero.
+func (c *call) time(name string) (time.Time, error) {
+	text := c.query(name)
+	if text == "" {
+		return time.Time{}, nil
 	}
-	if !start.IsZero() && !end.IsZero() && start.After(end) {
-		return start, end, &iotda.Error{Code: iotda.CodePeriod, Text: "start_time lies after end_time"}
+	at, err := time.Parse(wire.TimeLayout, text)
+	if err != nil {
+		return at, &iotda.Error{Code: iotda.CodeTime, Text: fmt.Sprintf("%s %q: UTC in the form 20151212T121212Z", name, clip(text))}
 	}
-	return start, end, nil
+	return at, nil
 }
 
 func showDevice(c *call) (int, any, error) {

@@ -110,6 +110,8 @@ func TestDevicesByTime(t *testing.T) {
 	early := a.must(200, "GET", "/devices?end_time="+between, "")
 	require.Len(t, early["devices"], 1)
 	require.Equal(t, "demo_node1", inner(t, early, "devices", 0, "device_id"))
+	exact := a.must(200, "GET", "/devices?start_time="+between+"&end_time="+between+"&product_id=demo&app_id=demo", "")
+	require.Empty(t, exact["devices"], "each condition counts")
 	a.fails(400, "IOTDA.000009", "GET", "/devices?start_time=2015-12-12", "")
 	a.fails(400, "IOTDA.000010", "GET", "/devices?start_time="+between+"&end_time="+made, "")
 }
