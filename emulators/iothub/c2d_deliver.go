@@ -80,9 +80,12 @@ func (c *Session) unlockC2D() {
 	s.pump(s.session(c.id.Hub, c.id.DeviceID, c.id.ModuleID))
 }
 
-// ReceiveC2D locks the oldest free message of an identity for 60 seconds and returns it; ok is false when
-// there is none. It is for clients that poll.
-func (s *Service) ReceiveC2D(id Identity) (m C2DMessage, ok bool) {
+// ReceiveC2D locks the oldest free message of an identity, for 60 seconds where lock is not positive, and
+// returns it; ok is false when there is none. It is for clients that poll.
+func (s *Service) ReceiveC2D(id Identity, lock time.Duration) (m C2DMessage, ok bool) {
+	if lock <= 0 {
+		lock = c2dLock
+	}
 	s.c2dMu.Lock()
 	defer s.c2dMu.Unlock()
 	box := mailbox{id.Hub, id.DeviceID, id.ModuleID}
@@ -92,7 +95,7 @@ func (s *Service) ReceiveC2D(id Identity) (m C2DMessage, ok bool) {
 		if q.Messages[i].lockedUntil.After(now) {
 			continue
 		}
-		q.Messages[i].Lock, q.Messages[i].lockedUntil = s.ids.GUID(), now.Add(c2dLock)
+		q.Messages[i].Lock, q.Messages[i].lockedUntil = s.ids.GUID(), now.Add(lock)
 		s.c2d.Put(box.key(), q)
 		s.armLock(box, q.Messages[i].Seq)
 		return q.Messages[i], true

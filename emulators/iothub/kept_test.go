@@ -84,7 +84,7 @@ func TestServiceComesBack(t *testing.T) {
 		feedback := s.Feedback("zulu"+globalSuffix, 0)
 		require.Len(t, feedback, 1, "the timer of the queue runs again")
 		require.Equal(t, "short", feedback[0].OriginalMessageID)
-		m, ok := s.ReceiveC2D(Identity{Hub: "zulu" + globalSuffix, DeviceID: "d"})
+		m, ok := s.ReceiveC2D(Identity{Hub: "zulu" + globalSuffix, DeviceID: "d"}, 0)
 		require.True(t, ok)
 		require.Equal(t, "long", m.MessageID)
 	})
@@ -92,7 +92,7 @@ func TestServiceComesBack(t *testing.T) {
 		feedback := s.Feedback("zulu"+globalSuffix, 0)
 		require.Len(t, feedback, 1)
 		require.EqualValues(t, 1, feedback[0].Seq)
-		_, ok := s.ReceiveC2D(Identity{Hub: "zulu" + globalSuffix, DeviceID: "d"})
+		_, ok := s.ReceiveC2D(Identity{Hub: "zulu" + globalSuffix, DeviceID: "d"}, 0)
 		require.True(t, ok, "the lock ended with the process")
 	})
 }

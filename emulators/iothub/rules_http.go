@@ -25,7 +25,7 @@ var httpRules = []rule.Rule{
 		Assumption: "all messages are taken or none; together they may have 256 KB", Causes: []rule.Cause{
 			{ID: "batch", Why: "the body is not a batch of messages", Fix: "send a JSON array of {\"body\":\"{base64}\",\"base64Encoded\":true,\"properties\":{\"iothub-app-name\":\"value\"}}"},
 		}},
-	{ID: "HUB-62", Title: "GET deviceBound answers a message with its lock as quoted ETag, or 204; a locked message is not answered again for 60 s", Source: srcREST + "; " + srcC2D, Grade: rule.Documented},
+	{ID: "HUB-62", Title: "GET deviceBound answers a message with its lock as quoted ETag, or 204; a locked message is not answered again for 60 s, or for as many as IotHub-MessageLockTimeout says", Source: srcREST + "; " + srcC2D, Grade: rule.Documented},
 	{ID: "HUB-63", Title: "DELETE completes, DELETE with reject rejects, POST abandon gives back; a stale lock answers 412", Source: srcREST + "; " + srcC2D + "; " + srcErrors + " (412002)", Grade: rule.Documented, Causes: []rule.Cause{
 		{ID: "lock", Why: "the lock is not that of a waiting message, or its 60 seconds are over", Fix: "settle a message within 60 seconds, once, by the ETag of its GET"},
 	}},

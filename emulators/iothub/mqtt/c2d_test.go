@@ -232,7 +232,7 @@ func TestC2DAbandonedElsewhereIsDelivered(t *testing.T) {
 	c := newCloud(t)
 	c.send(iothub.C2D{Body: []byte("x")})
 	polls := iothub.Identity{Hub: contoso, DeviceID: "dev-01"}
-	m, ok := c.hub.ReceiveC2D(polls)
+	m, ok := c.hub.ReceiveC2D(polls, 0)
 	require.True(t, ok)
 	conn := c.connect()
 	conn.Send(brokertest.Subscribe(1, 1, devicebound), brokertest.Pingreq)

@@ -15,7 +15,7 @@ func (c *call) receive() *rule.Refusal {
 	if r := c.visit().AdmitReceive(); r != nil {
 		return r
 	}
-	m, ok := c.head.hub.ReceiveC2D(c.id)
+	m, ok := c.head.hub.ReceiveC2D(c.id, lockTimeout(c.r.Header))
 	if !ok {
 		c.done(http.StatusNoContent, nil)
 		return nil
@@ -51,6 +51,17 @@ func (c *call) receive() *rule.Refusal {
 	return nil
 }
 
+// lockTimeout is how long a client asks to lock a message (IotHub-MessageLockTimeout of the REST reference,
+// "Receive Device Bound Notification"), in seconds. Zero stands for the usual time; the reference does not say
+// what becomes of a value that is no number of seconds, so that one counts for nothing.
+func lockTimeout(h http.Header) time.Duration {
+	s, err := strconv.ParseUint(h.Get("IotHub-MessageLockTimeout"), 10, 32)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(s) * time.Second
+}
+
 func expiry(m iothub.C2DMessage) string {
 	if !m.ExpirySet {
 		return ""
@@ -73,7 +84,7 @@ func (c *call) conclude(o iothub.Outcome) *rule.Refusal {
 	c.visit()
 	if err := c.head.hub.SettleC2D(c.id, c.path.ID, o); err != nil {
 		return &rule.Refusal{Rule: "HUB-63/lock", Code: 412002, Detail: "the lock is not that of a message, or has run out",
-			Seen: "lock " + shown(c.path.ID), Expected: "the ETag of the message's GET, within 60 seconds and once"}
+			Seen: "lock " + shown(c.path.ID), Expected: "the ETag of the message's GET, within 60 seconds (or IotHub-MessageLockTimeout) and once"}
 	}
 	c.done(http.StatusNoContent, nil)
 	return nil
