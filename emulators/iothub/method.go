@@ -29,6 +29,7 @@ const (
 // The error codes of methods.
 const (
 	CodeNotOnline       = 404103
+	CodeClosedRemotely  = 404104
 	CodeMethodTimeout   = 504101
 	CodeTooManyInFlight = 403800
 	CodeMethodResponse  = azure.BadGateway
@@ -62,7 +63,7 @@ type calls struct {
 	last    uint64
 	pending map[string]*pendingCall // by rid
 	count   map[string]int          // by identity
-	changed chan struct{}           // closed and replaced when a device may have become able to answer
+	changed chan struct{}           // closed and replaced when a device may have become able to answer, or has left
 }
 
 type pendingCall struct {
@@ -71,7 +72,7 @@ type pendingCall struct {
 }
 
 // InvokeMethod calls a method and returns the device's answer. Timeouts follow the timers clock. Errors:
-// ErrInvalid, ErrNotFound, ctx's, or a *rule.Refusal with the hub's code (404103, 504101, 403800, 502000),
+// ErrInvalid, ErrNotFound, ctx's, or a *rule.Refusal with the hub's code (404103, 404104, 504101, 403800, 502000),
 // which is journalled.
 func (s *Service) InvokeMethod(ctx context.Context, hub, device, module string, m MethodCall) (MethodResult, error) {
 	h, err := s.GetHub(hub)
@@ -99,20 +100,41 @@ func (s *Service) invoke(ctx context.Context, k string, m MethodCall) (MethodRes
 		return MethodResult{}, r
 	}
 	defer s.calls.end(rid)
-	if err := s.deliverCall(ctx, k, rid, m); err != nil {
+	c, err := s.deliverCall(ctx, k, rid, m)
+	if err != nil {
 		return MethodResult{}, err
 	}
 	expired, stop := s.after(m.ResponseTimeout)
 	defer stop()
-	select {
-	case result := <-call.answer:
-		return result.checked()
-	case <-expired:
-		return MethodResult{}, twinRefusal("HUB-48/timeout", CodeMethodTimeout, "the device did not answer method "+quote(m.Name)+" in time",
-			"no answer within "+m.ResponseTimeout.String(), "$iothub/methods/res/{status}/?$rid="+rid)
-	case <-ctx.Done():
-		return MethodResult{}, ctx.Err()
+	for {
+		changed := s.calls.watch()
+		over := c.Ended() // before the look at the answer: the last thing that a device says may be one
+		select {
+		case result := <-call.answer:
+			return result.checked()
+		default:
+		}
+		if over {
+			return MethodResult{}, closedRemotely(rid, m)
+		}
+		select {
+		case result := <-call.answer:
+			return result.checked()
+		case <-changed:
+		case <-expired:
+			return MethodResult{}, twinRefusal("HUB-48/timeout", CodeMethodTimeout, "the device did not answer method "+quote(m.Name)+" in time",
+				"no answer within "+m.ResponseTimeout.String(), "$iothub/methods/res/{status}/?$rid="+rid)
+		case <-ctx.Done():
+			return MethodResult{}, ctx.Err()
+		}
 	}
+}
+
+// closedRemotely is the end of a call whose device left without an answer (404104 in "Troubleshoot IoT Hub
+// error codes").
+func closedRemotely(rid string, m MethodCall) *rule.Refusal {
+	return twinRefusal("HUB-48/closed", CodeClosedRemotely, "the device's connection was closed before it answered method "+quote(m.Name),
+		"the end of the connection that the call went to", "$iothub/methods/res/{status}/?$rid="+rid+" on that connection")
 }
 
 func (m *MethodCall) complete() error {
@@ -144,8 +166,9 @@ func (r MethodResult) checked() (MethodResult, error) {
 	return r, nil
 }
 
-// deliverCall hands the call to the device, waiting for it as long as the call allows.
-func (s *Service) deliverCall(ctx context.Context, k, rid string, m MethodCall) error {
+// deliverCall hands the call to the device, waiting for it as long as the call allows, and returns the session
+// that has it.
+func (s *Service) deliverCall(ctx context.Context, k, rid string, m MethodCall) (*Session, error) {
 	expired, stop := s.after(m.ConnectTimeout)
 	defer stop()
 	for {
@@ -154,14 +177,14 @@ func (s *Service) deliverCall(ctx context.Context, k, rid string, m MethodCall) 
 		c := s.live[k]
 		s.mu.Unlock()
 		if c != nil && c.call(rid, m) {
-			return nil
+			return c, nil
 		}
 		select {
 		case <-changed:
 		case <-expired:
-			return offline(c, m)
+			return nil, offline(c, m)
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, ctx.Err()
 		}
 	}
 }

@@ -198,6 +198,7 @@ var methodRules = []rule.Rule{
 	{ID: "HUB-48", Title: "a method for an absent device gives 404103, a silent device 504101", Source: srcMethods + "; " + srcErrors, Grade: rule.Documented, Causes: []rule.Cause{
 		{ID: "offline", Why: "the device is not connected", Fix: "connect the device, or give the call a connect timeout"},
 		{ID: "subscription", Why: "the device is connected but has not subscribed to methods", Fix: "subscribe to $iothub/methods/POST/#"},
+		{ID: "closed", Why: "the device's connection ended before it answered (404104)", Fix: "answer before disconnecting, and look in the journal for why the connection ended"},
 		{ID: "timeout", Why: "the device did not answer in time", Fix: "publish the answer to $iothub/methods/res/{status}/?$rid={id of the call}, or raise the response timeout"},
 		{ID: "busy", Why: "too many calls wait for one device (403800)", Fix: "wait for answers before calling again"},
 	}},

@@ -92,7 +92,7 @@ func (c *Session) Identity() Identity { return c.id }
 
 // Close tells that the connection has ended. Further calls do nothing.
 func (c *Session) Close() {
-	c.state.CompareAndSwap(running, ended)
+	c.end()
 	c.stopExpiry()
 	s := c.svc
 	s.mu.Lock()
@@ -111,8 +111,14 @@ func (c *Session) Close() {
 
 // cut ends the connection from our side. The session stays listed until its head calls Close.
 func (c *Session) cut(cause error) {
-	c.state.CompareAndSwap(running, ended)
+	c.end()
 	c.down.Close(cause)
+}
+
+// end tells those who wait for the client's answers that none will come.
+func (c *Session) end() {
+	c.state.CompareAndSwap(running, ended)
+	c.svc.calls.wake()
 }
 
 func (c *Session) key() string { return sessionKey(c.id.Hub, c.id.DeviceID, c.id.ModuleID) }

@@ -112,6 +112,35 @@ func TestSilentDevice(t *testing.T) {
 	})
 }
 
+func TestDeviceLeavesWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	conn := c.withMethods()
+	got := c.invoke(iothub.MethodCall{Name: "m", ConnectTimeout: time.Second})
+	expect(t, conn, "$iothub/methods/POST/m/?$rid=1")
+	conn.Send(brokertest.Disconnect)
+	id, code := codeOf(t, (<-got).err)
+	require.EqualValues(t, "HUB-48/closed", id)
+	require.Equal(t, iothub.CodeClosedRemotely, code)
+	c.expectRefused("HUB-48/closed")
+
+	conn = c.withMethods()
+	got = c.invoke(iothub.MethodCall{Name: "m", ConnectTimeout: time.Second})
+	expect(t, conn, "$iothub/methods/POST/m/?$rid=2")
+	taker := c.withMethods()
+	id, _ = codeOf(t, (<-got).err)
+	require.EqualValues(t, "HUB-48/closed", id, "another connection took over")
+	rule.Proves(t, "HUB-48/closed")
+
+	got = c.invoke(iothub.MethodCall{Name: "m", ConnectTimeout: time.Second})
+	expect(t, taker, "$iothub/methods/POST/m/?$rid=3")
+	taker.Send(brokertest.Publish{Topic: "$iothub/methods/res/200/?$rid=3"}.Bytes())
+	taker.Send(brokertest.Disconnect)
+	o := <-got
+	require.NoError(t, o.err, "an answer counts that was the last that the device said")
+	require.Equal(t, 200, o.result.Status)
+}
+
 func TestTooManyCalls(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)

@@ -254,6 +254,21 @@ func TestMethodWaits(t *testing.T) {
 	})
 }
 
+func TestMethodWhoseDeviceLeaves(t *testing.T) {
+	t.Parallel()
+	b := newBackend(t)
+	b.create("d")
+	l := b.connect("d", true)
+	got := make(chan reply, 1)
+	go func() { got <- b.do("POST", "/twins/d/methods", `{"methodName":"m"}`) }()
+	<-l.calls
+	l.session.Close()
+	e := (<-got).methodError(404)
+	require.Equal(t, 404104, e.ErrorCode)
+	require.Equal(t, "DeviceConnectionClosedRemotely", e.header)
+	b.refused("HUB-48/closed")
+}
+
 // PATCH as azure-iot-sdk-java sends it, and nothing else by that way.
 func TestPatchAsPost(t *testing.T) {
 	t.Parallel()
