@@ -139,17 +139,19 @@ func (s *Service) settleDevice(hub string, j Job, device string, answer *MethodR
 			d.Response = &MethodResponse{Status: answer.Status, Payload: answer.Payload}
 		}
 		if err != nil {
-			d.Status, d.ErrorCode, d.Error = string(JobFailed), azure.ErrorName(jobCode(err)), err.Error()
+			code, description := jobError(err)
+			d.Status, d.ErrorCode, d.Error = string(JobFailed), azure.ErrorName(code), description
 		}
 	})
 }
 
-func jobCode(err error) int {
+// jobError is what a job's row of one device shows of an error; rules stand in the journal, not on the wire.
+func jobError(err error) (code int, description string) {
 	var r *rule.Refusal
 	if errors.As(err, &r) && r.Code != 0 {
-		return r.Code
+		return r.Code, r.Detail
 	}
-	return bulkCode(err, "")
+	return bulkCode(err, ""), err.Error()
 }
 
 // methodJobs calls the devices, some at a time, and returns when all are done or the job has ended.

@@ -70,7 +70,7 @@ func TestMethodJob(t *testing.T) {
 		require.Equal(t, "completed", done["status"])
 		require.EqualValues(t, 1, done["deviceJobStatistics"].(map[string]any)["failedCount"])
 		rows := b.ask("SELECT * FROM devices.jobs WHERE devices.jobs.jobId = 'm'").list()
-		require.Equal(t, "DeviceNotOnline", rows[0]["error"].(map[string]any)["code"])
+		require.Equal(t, map[string]any{"code": "DeviceNotOnline", "description": "the device is not connected"}, rows[0]["error"])
 		require.Equal(t, map[string]any{"deviceMethodResponse": map[string]any{"status": 200.0, "payload": map[string]any{"ok": 1.0}}}, rows[1]["outcome"])
 	})
 }
