@@ -243,8 +243,12 @@ var reserved = map[string]bool{"SELECT": true, "TOP": true, "FROM": true, "WHERE
 	"AND": true, "OR": true, "NOT": true, "IN": true, "NIN": true, "TRUE": true, "FALSE": true, "NULL": true, "UNDEFINED": true}
 
 func (p *parser) groupBy(q *Query) error {
+	group := p.peek()
 	if !p.take("GROUP") {
 		return nil
+	}
+	if q.All {
+		return p.failAt(group, "SELECT * cannot be grouped; select the grouped properties and aggregates")
 	}
 	if err := p.need("BY"); err != nil {
 		return err
@@ -299,10 +303,8 @@ func (p *parser) stripped(steps []any) []any {
 // check judges what the grammar alone does not forbid.
 func (p *parser) check(q *Query) error {
 	switch {
-	case q.All && len(q.groups) > 0:
-		return fail(p.query, 0, "", "SELECT * cannot be grouped; select the grouped properties and aggregates")
-	case q.From == Jobs && (q.Raw() || q.Grouped()):
-		return fail(p.query, 0, "", "devices.jobs can only be read with SELECT *")
+	case q.From == Jobs && q.Raw():
+		return p.failAt(q.columns[0].at, "devices.jobs can only be read with SELECT *")
 	case !q.Grouped():
 		return nil
 	}
