@@ -97,17 +97,17 @@ func (s *Service) ReceiveC2D(id Identity, lock time.Duration) (m C2DMessage, ok 
 		}
 		q.Messages[i].Lock, q.Messages[i].lockedUntil = s.ids.GUID(), now.Add(lock)
 		s.c2d.Put(box.key(), q)
-		s.armLock(box, q.Messages[i].Seq)
+		s.armLock(box, q.Messages[i].Seq, lock)
 		return q.Messages[i], true
 	}
 	return C2DMessage{}, false
 }
 
 // armLock hands a polled message over to whoever is connected when its lock runs out. The caller holds c2dMu.
-func (s *Service) armLock(box mailbox, seq uint64) {
+func (s *Service) armLock(box mailbox, seq uint64, lock time.Duration) {
 	k := lockKey(box, seq)
 	s.stopC2D(k)
-	s.timeC2D(k, c2dLock, func() { s.pump(s.session(box.hub, box.device, box.module)) })
+	s.timeC2D(k, lock, func() { s.pump(s.session(box.hub, box.device, box.module)) })
 }
 
 // SettleC2D completes, rejects or abandons a locked message. ErrPrecondition says that the lock is

@@ -156,22 +156,25 @@ func (r recorder) Message(m C2DMessage, _ func()) bool {
 	return true
 }
 
-// A message that somebody has polled and not settled goes to the connected client when the lock ends by the clock.
+// A message that somebody has polled and not settled goes to the connected client when the lock ends by the clock,
+// after the usual time or the one that was asked for.
 func TestC2DGoesOnWhenItsLockEnds(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.clock.Freeze()
-	id := w.device(t)
-	w.send(t, C2D{MessageID: "kept"})
-	w.send(t, C2D{MessageID: "settled"})
-	kept, _ := w.ReceiveC2D(id, 0)
-	settled, _ := w.ReceiveC2D(id, 0)
-	require.NoError(t, w.SettleC2D(id, settled.Lock, Completed))
-	client := recorder{newLine(), new([]string)}
-	w.Open(id, Origin{}, client).C2DReady()
-	require.NoError(t, w.clock.Advance(59*time.Second))
-	require.Empty(t, *client.got)
-	require.NoError(t, w.clock.Advance(time.Second))
-	require.Equal(t, []string{"kept"}, *client.got)
-	require.ErrorIs(t, w.SettleC2D(id, kept.Lock, Completed), ErrPrecondition)
+	for asked, lasts := range map[time.Duration]time.Duration{0: time.Minute, 5 * time.Second: 5 * time.Second, 300 * time.Second: 300 * time.Second} {
+		w := newWorld(t)
+		w.clock.Freeze()
+		id := w.device(t)
+		w.send(t, C2D{MessageID: "kept"})
+		w.send(t, C2D{MessageID: "settled"})
+		kept, _ := w.ReceiveC2D(id, asked)
+		settled, _ := w.ReceiveC2D(id, asked)
+		require.NoError(t, w.SettleC2D(id, settled.Lock, Completed))
+		client := recorder{newLine(), new([]string)}
+		w.Open(id, Origin{}, client).C2DReady()
+		require.NoError(t, w.clock.Advance(lasts-time.Second))
+		require.Empty(t, *client.got)
+		require.NoError(t, w.clock.Advance(time.Second))
+		require.Equal(t, []string{"kept"}, *client.got)
+		require.ErrorIs(t, w.SettleC2D(id, kept.Lock, Completed), ErrPrecondition)
+	}
 }

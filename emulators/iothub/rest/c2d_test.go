@@ -111,6 +111,7 @@ func (r *rig) send(body string) {
 func TestReceive(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
+	r.clock.Freeze()
 	r.empty()
 	_, err := r.hub.SendC2D(host, "dev-01", "", iothub.C2D{MessageID: "m1", CorrelationID: "c1", UserID: "u", ContentType: "application/json", ContentEncoding: "utf-8",
 		Ack: iothub.AckFull, Body: []byte(`{}`), Expiry: r.clock.Wall().Add(time.Minute),
@@ -147,6 +148,7 @@ func TestLockTimeout(t *testing.T) {
 		t.Run(asked, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
+			r.clock.Freeze()
 			r.send("m")
 			q, err := http.NewRequestWithContext(t.Context(), "GET", r.url+bound+"?api-version=2020-03-13", nil)
 			require.NoError(t, err)
