@@ -3,6 +3,7 @@ package mindsphere
 import (
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -17,6 +18,7 @@ type Credentials struct {
 	Username     string // with Password ignored beside a certificate, as AWS IoT Core does
 	Password     string
 	Certificates []*x509.Certificate // as presented, leaf first
+	Host         string              // the name that the client came by, in TLS; empty where it gave none
 }
 
 // Authenticate judges a connecting agent: by its certificate (region eu1), or by a token as password, without
@@ -24,11 +26,18 @@ type Credentials struct {
 // connection without an answer. The first connection of a good certificate is refused, too, and starts the
 // agent's provisioning (MS-1).
 func (s *Service) Authenticate(c Credentials) (Identity, error) {
+	if strayed := s.checkHost(c.Host); strayed != nil {
+		return Identity{}, strayed
+	}
 	if s.wantsToken(c) {
 		return s.authenticateToken(c)
 	}
 	if len(c.Certificates) == 0 {
-		return Identity{}, refuse("MS-6/no-certificate", "the agent presented no client certificate", "no client certificate", "the agent's certificate as TLS client certificate")
+		r := refuse("MS-6/no-certificate", "the agent presented no client certificate", "no client certificate", "the agent's certificate as TLS client certificate")
+		if c.Username == mindsphere.BearerUsername {
+			r.Detail = "the broker of region eu1 takes certificates only; tokens are for the brokers of private clouds"
+		}
+		return Identity{}, r
 	}
 	tenant, _, _ := mindsphere.SplitClientID(c.ClientID)
 	if t, ok := s.Tenant(tenant); ok && t.Region == EU2 {
@@ -48,12 +57,33 @@ func (s *Service) Authenticate(c Credentials) (Identity, error) {
 	return s.admit(owner, c.ClientID, c.Certificates[0])
 }
 
-// wantsToken reports whether a client is judged by its token: one that says so, and every one of a private
+// wantsToken reports whether a client is judged by its token: every one that came by the name of a private cloud's
+// broker and none that came by that of eu1's; without a telling name one that says so, and every one of a private
 // cloud's tenant.
 func (s *Service) wantsToken(c Credentials) bool {
+	switch {
+	case strings.EqualFold(c.Host, HostEU1):
+		return false
+	case s.privateHost(c.Host):
+		return true
+	}
 	tenant, _, _ := mindsphere.SplitClientID(c.ClientID)
 	t, ok := s.Tenant(tenant)
 	return ok && t.Region == Private || c.Username == mindsphere.BearerUsername && len(c.Certificates) == 0
+}
+
+// privateHost reports whether a name is that of a private cloud's broker.
+func (s *Service) privateHost(host string) bool {
+	return host != "" && slices.ContainsFunc(s.Tenants(), func(t Tenant) bool { return t.Region == Private && strings.EqualFold(t.Host, host) })
+}
+
+// checkHost refuses who came by a name of MindSphere's under which there is no broker (MS-5).
+func (s *Service) checkHost(host string) *rule.Refusal {
+	if !strings.HasSuffix(strings.ToLower(host), vendorDomain) || strings.EqualFold(host, HostEU1) || s.privateHost(host) {
+		return nil
+	}
+	return refuse("MS-5/host", "there is no broker "+clip(host), fmt.Sprintf("a connection to %q", clip(host)),
+		HostEU1+" for region eu1; for region eu2 the hub that DPS assigns")
 }
 
 // refuse makes a refusal that the wire shows as a bare close.
@@ -111,7 +141,13 @@ func (s *Service) nameFault(tenant, cn, clientID, want string) (rule.ID, string)
 		}
 		return "MS-5/tenant", detail
 	}
-	return "MS-5/device", "the client id is another agent's"
+	switch {
+	case clientID == "":
+		return "MS-5/device", "the client sent no client id"
+	case strings.HasPrefix(clientID, tenant+"_"):
+		return "MS-5/device", "the client id is another agent's"
+	}
+	return "MS-5/device", "the client id has nothing of tenant and common name; clients that are given none make one up, such as mosq-…"
 }
 
 const quotes = `"'` + "`" + "“”"

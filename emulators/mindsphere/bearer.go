@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fakecloud/fakecloud/internal/pki"
@@ -44,6 +45,9 @@ func (s *Service) authenticateToken(c Credentials) (Identity, error) {
 	}
 	tenant, r := s.checkClaims(t.Claims, c.ClientID)
 	if r == nil {
+		r = s.checkTokenHost(tenant, c.Host)
+	}
+	if r == nil {
 		r = s.checkTokenChain(tenant, t.Certificates, c.ClientID)
 	}
 	if r != nil {
@@ -78,6 +82,15 @@ func (s *Service) checkClaims(claims mindsphere.TokenClaims, clientID string) (t
 		return "", refuseToken("MS-32/subject", "the token is another client's", fmt.Sprintf("iss %q, sub %q, client id %q", clip(claims.Issuer), clip(claims.Subject), clip(clientID)), "iss and sub equal to the client id")
 	}
 	return t.Name, nil
+}
+
+// checkTokenHost refuses a token of another private cloud's tenant than the one whose broker the client came to by name.
+func (s *Service) checkTokenHost(tenant, host string) *rule.Refusal {
+	t, _ := s.Tenant(tenant)
+	if !s.privateHost(host) || strings.EqualFold(t.Host, host) {
+		return nil
+	}
+	return refuseToken("MS-32/tenant", "the broker is that of another private cloud than the tenant's", fmt.Sprintf("ten %q at %s", clip(tenant), clip(host)), "a connection to "+t.Host)
 }
 
 func (s *Service) privateTenants() string {

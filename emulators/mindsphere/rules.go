@@ -53,6 +53,7 @@ var Rules = []rule.Rule{
 			{ID: "no-cn", Why: "The certificate has no common name.", Fix: "Issue the certificate with -subj \"/CN={device}\"."},
 			{ID: "characters", Why: "The common name has a slash, a wildcard or a control character in it, so no topic can hold the client id.", Fix: "Issue the certificate with a common name of letters, digits, - and _."},
 			{ID: "length", Why: "The client id is too long.", Fix: "Use a shorter common name: tenant, underscore and common name have at most 128 bytes."},
+			{ID: "host", Why: "The name that the client connected to is MindSphere's, but none of a broker.", Fix: "Connect to mindconnectmqtt.eu1.mindsphere.io; agents of region eu2 register at DPS and connect to the hub that it assigns."},
 			{ID: "region", Why: "The tenant lives in region eu2, where agents register at DPS first.", Fix: "Connect to the global DPS endpoint, register, and go on to the assigned hub."},
 		}},
 	{ID: "MS-6", Title: "Only a valid certificate issued directly by a verified CA of a tenant is accepted", Source: srcCA + "; " + srcBroker, Grade: rule.Documented,

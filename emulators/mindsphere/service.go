@@ -19,6 +19,9 @@ const Platform = "mindsphere"
 // journal's endpoint for agents whose tenant cannot be told.
 const HostEU1 = "mindconnectmqtt.eu1.mindsphere.io"
 
+// vendorDomain ends all of MindSphere's own names.
+const vendorDomain = ".mindsphere.io"
+
 // Config makes a Service. All but Log and Faults is required.
 type Config struct {
 	Clock   clock.Clock

@@ -83,7 +83,7 @@ func Mask(username string, password []byte) (shownUsername, shownPassword string
 // Connect implements broker.Head.
 func (h *Head) Connect(_ context.Context, c *broker.Connect) (broker.Session, error) {
 	id, err := h.svc.Authenticate(mindsphere.Credentials{
-		ClientID: c.ClientID, Username: c.Username, Password: string(c.Password), Certificates: c.Peer.Certificates,
+		ClientID: c.ClientID, Username: c.Username, Password: string(c.Password), Certificates: c.Peer.Certificates, Host: c.Peer.SNI,
 	})
 	if err != nil {
 		return broker.Session{}, err

@@ -40,6 +40,7 @@ type server struct {
 	svc     *mindsphere.Service
 	cas     *pki.DeviceCAs
 	conns   atomic.Uint64
+	name    string // that clients come by
 }
 
 // onWire runs test against a server with tenant camexia and its verified CA, in a bubble with its own time.
@@ -106,7 +107,7 @@ func chain(i pki.Issued) []*x509.Certificate {
 func (s *server) dial(t *testing.T, certs ...*x509.Certificate) *brokertest.Conn {
 	t.Helper()
 	near, far := net.Pipe()
-	peer := broker.Peer{Conn: s.conns.Add(1), Endpoint: "camexia", Remote: far.RemoteAddr(), Local: far.LocalAddr(), Certificates: certs, Transport: "mqtts"}
+	peer := broker.Peer{Conn: s.conns.Add(1), Endpoint: "camexia", Remote: far.RemoteAddr(), Local: far.LocalAddr(), Certificates: certs, Transport: "mqtts", SNI: s.name}
 	go func() { _ = s.Serve(far, peer) }()
 	t.Cleanup(func() { _ = near.Close() })
 	return brokertest.New(t, near)
