@@ -131,7 +131,10 @@ func badName(c *broker.Connect, err error) *rule.Refusal {
 	case errors.Is(err, azure.ErrDPSRegistrationID):
 		r.Rule = "DPS-3/registration-id"
 	case !c.HasUsername || c.Username == "":
-		r.Seen, r.Expected = "no username", "{idScope}/registrations/{registrationId}/api-version="+azure.DPSAPIVersion
+		r.Seen = "no username"
+	}
+	if azure.ValidDPSRegistrationID(c.ClientID) { // the two must be one (DPS-4)
+		r.Expected = strings.Replace(r.Expected, "{registrationId}", c.ClientID, 1)
 	}
 	return r
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -91,13 +92,12 @@ func NearDPSUsername(text string) string {
 	if i := strings.Index(text, "api-version"); i >= 0 {
 		head, query = text[:i], text[i:]
 	}
-	head = strings.TrimRight(head, "/?&")
-	parts := strings.Split(strings.Trim(head, "/"), "/")
-	if valid := parts[0]; valid != "" && len(valid) <= MaxDPSRegistrationID {
-		u.Scope = valid
+	scope, id := nearDPSNames(strings.FieldsFunc(head, func(r rune) bool { return r == '/' || r == '?' || r == '&' }))
+	if scope != "" && len(scope) <= MaxDPSRegistrationID && !strings.Contains(scope, ".") { // with a dot it is a hub's host
+		u.Scope = scope
 	}
-	if last := parts[len(parts)-1]; len(parts) > 1 && !strings.EqualFold(last, "registrations") && ValidDPSRegistrationID(last) {
-		u.RegistrationID = last
+	if ValidDPSRegistrationID(id) {
+		u.RegistrationID = id
 	}
 	_, version, _ := strings.Cut(query, "=")
 	version, _, _ = strings.Cut(version, "&")
@@ -105,6 +105,32 @@ func NearDPSUsername(text string) string {
 		u.APIVersion = version
 	}
 	return FormatDPSUsername(u)
+}
+
+// nearDPSNames finds what is meant as ID scope and as registration id among the words before the api-version: the
+// ones around "registrations", or else the first and the last. A single word is told by its form.
+func nearDPSNames(words []string) (scope, id string) {
+	at := slices.IndexFunc(words, func(w string) bool {
+		return strings.EqualFold(w, "registrations") || strings.EqualFold(w, "registration")
+	})
+	switch {
+	case at > 0:
+		scope = words[0]
+	case at < 0 && len(words) == 1 && !formedAsIDScope(words[0]):
+		return "", words[0]
+	case at < 0 && len(words) > 0:
+		scope, at = words[0], len(words)-2
+	}
+	if at >= 0 && at+1 < len(words) {
+		id = words[at+1]
+	}
+	return scope, id
+}
+
+// formedAsIDScope reports whether a word looks like 0ne00FAKE01: 0, two letters for the cloud, eight characters.
+func formedAsIDScope(w string) bool {
+	letter := func(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
+	return len(w) == len("0ne00FAKE01") && w[0] == '0' && letter(w[1]) && letter(w[2]) && !strings.ContainsAny(w, "-._:")
 }
 
 // ClaimsDPS reports whether a username has the form of a DPS device's, whatever its ID scope, and
