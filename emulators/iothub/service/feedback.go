@@ -12,12 +12,31 @@ import (
 // feedbackType is the content type of feedback ("Understand cloud-to-device messaging from an IoT hub").
 const feedbackType = "application/vnd.microsoft.iothub.feedback.json; charset=utf-8"
 
+// feedbackRecord is a record as the wire has it: its time has seven decimals, as all the hub's times.
+type feedbackRecord struct {
+	OriginalMessageID  string         `json:"originalMessageId"`
+	EnqueuedTime       azure.Time     `json:"enqueuedTimeUtc"`
+	StatusCode         iothub.Outcome `json:"statusCode"`
+	Description        string         `json:"description"`
+	DeviceID           string         `json:"deviceId"`
+	DeviceGenerationID string         `json:"deviceGenerationId"`
+}
+
+func feedbackRecords(batch iothub.FeedbackBatch) []feedbackRecord {
+	out := make([]feedbackRecord, len(batch.Records))
+	for i, r := range batch.Records {
+		out[i] = feedbackRecord{OriginalMessageID: r.OriginalMessageID, EnqueuedTime: azure.Time(r.EnqueuedTimeUTC), StatusCode: r.StatusCode,
+			Description: r.Description, DeviceID: r.DeviceID, DeviceGenerationID: r.DeviceGenerationID}
+	}
+	return out
+}
+
 func (c *call) receiveFeedback() (answer, error) {
 	batch, ok := c.Handler.hub.ReceiveFeedback(c.hub.Host)
 	if !ok {
 		return answer{status: http.StatusNoContent}, nil
 	}
-	return answer{body: batch.Records, etag: batch.Lock, header: map[string]string{
+	return answer{body: feedbackRecords(batch), etag: batch.Lock, header: map[string]string{
 		"Content-Type": feedbackType, "iothub-userid": c.hub.Name,
 		"iothub-enqueuedtime": azure.ServiceTime(batch.Records[len(batch.Records)-1].EnqueuedTimeUTC),
 	}}, nil

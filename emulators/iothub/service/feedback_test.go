@@ -63,6 +63,7 @@ func TestFeedback(t *testing.T) {
 	require.Equal(t, "Purged", records[0]["statusCode"])
 	require.Equal(t, "d", records[0]["deviceId"])
 	require.NotEmpty(t, records[0]["deviceGenerationId"])
+	require.Regexp(t, `^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}Z$`, records[0]["enqueuedTimeUtc"])
 	b.do("GET", path, "").ok(204)
 	b.do("POST", path+"/"+lock+"/abandon", "").ok(204)
 	again, records := receive()
