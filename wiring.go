@@ -45,6 +45,7 @@ func (a allocator) Assign(_ context.Context, as dps.Assignment) error {
 	if err := a.place(as, device); err != nil {
 		return err
 	}
+	a.hub.ApplyConfigurations(as.Hub, as.DeviceID)
 	if agent {
 		if err := a.mind.RegisterAgent(tenant, as.DeviceID); err != nil {
 			return err

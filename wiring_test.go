@@ -39,3 +39,19 @@ func TestAssignAgainKeepsTheDevice(t *testing.T) {
 	require.JSONEq(t, string(first.InitialTwin), string(got.InitialTwin))
 	require.True(t, a.Holds(hub, id))
 }
+
+// A device that DPS assigns gets the configurations that target it.
+func TestAssignedDeviceIsConfigured(t *testing.T) {
+	t.Parallel()
+	hub, id := "fakecloud-hub.azure-devices.net", "dev-1"
+	c := Start(t)
+	cores := c.gen().cores
+	_, err := cores.hub.CreateConfiguration(hub, iothub.Configuration{ID: "hall", TargetCondition: "tags.hall = 3",
+		Content: []byte(`{"deviceContent":{"properties.desired.interval":5}}`)})
+	require.NoError(t, err)
+	require.NoError(t, allocator{cores.hub, cores.mind}.Assign(t.Context(), dps.Assignment{Hub: hub, DeviceID: id,
+		Auth: dps.Auth{PrimaryKey: "MDEyMzQ1Njc4OWFiY2RlZg==", SecondaryKey: "MDEyMzQ1Njc4OWFiY2RlZg=="}, InitialTwin: []byte(`{"tags":{"hall":3}}`)}))
+	twin, err := cores.hub.GetTwin(hub, id, "")
+	require.NoError(t, err)
+	require.Contains(t, twin.Desired.Values, "interval")
+}

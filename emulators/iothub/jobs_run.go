@@ -94,6 +94,7 @@ func (s *Service) runJob(ctx context.Context, hub string, j Job) {
 				s.twinJob(hub, j, device)
 			}
 		}
+		s.ApplyConfigurations(hub, "")
 	} else {
 		s.methodJobs(ctx, hub, j, devices)
 	}

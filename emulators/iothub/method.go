@@ -16,7 +16,8 @@ import (
 	"github.com/fakecloud/fakecloud/internal/wire/azure"
 )
 
-// The limits of direct methods ("Understand and invoke direct methods from IoT Hub").
+// The limits of direct methods ("Understand and invoke direct methods from IoT Hub", which once said that a
+// response timeout may be 3600 s).
 const (
 	maxMethodPayload    = 128 << 10
 	maxMethodName       = 100

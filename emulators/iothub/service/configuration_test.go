@@ -3,6 +3,7 @@ package service_test
 import (
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -106,6 +107,23 @@ func TestModuleConfigurations(t *testing.T) {
 	b.do("PUT", "/configurations/e", `{"id":"e","targetCondition":"capabilities.iotEdge = true","content":{"modulesContent":{"late":{"properties.desired":{"x":1}}}}}`).ok(201)
 	require.Equal(t, map[string]any{"x": 1.0}, b.desired("edge/modules/late"))
 	rule.Proves(t, "SVC-28")
+}
+
+// What comes to fit a condition later gets the configuration too, whoever made it fit.
+func TestConfigurationsOfLatecomers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBackend(t)
+		b.create("d")
+		b.do("PUT", "/configurations/m", `{"id":"m","targetCondition":"FROM devices.modules WHERE moduleId = 'late'","content":{"moduleContent":{"properties.desired.m":1}}}`).ok(201)
+		b.do("PUT", "/configurations/t", `{"id":"t","targetCondition":"tags.site = 'x'","content":{"deviceContent":{"properties.desired.t":2}}}`).ok(201)
+		b.do("PUT", "/devices/d/modules/late", `{"deviceId":"d","moduleId":"late"}`).ok(201)
+		require.Equal(t, map[string]any{"m": 1.0}, b.desired("d/modules/late"))
+		b.do("PUT", "/jobs/v2/j", `{"type":"scheduleUpdateTwin","queryCondition":"*","updateTwin":{"tags":{"site":"x"}}}`).ok(200)
+		synctest.Wait()
+		require.Equal(t, "completed", b.do("GET", "/jobs/v2/j", "").ok(200)["status"])
+		require.Equal(t, map[string]any{"t": 2.0}, b.desired("d"))
+		rule.Proves(t, "SVC-28")
+	})
 }
 
 func TestBadConfigurations(t *testing.T) {

@@ -163,6 +163,7 @@ func (c *call) putModule() (answer, error) {
 	if err != nil {
 		return answer{}, c.fault(err, faults{invalid: "SVC-12/invalid", exists: "SVC-12/exists", etag: "SVC-12/etag"})
 	}
+	c.Handler.hub.ApplyConfigurations(c.hub.Host, m.DeviceID)
 	return answer{status: status, body: moduleJSON(m), etag: m.ETag}, nil
 }
 

@@ -108,7 +108,7 @@ var jobRules = []rule.Rule{
 			{ID: "active", Why: "too many jobs have not ended", Fix: "wait for some, or cancel them"},
 		}},
 	{ID: "SVC-28", Title: "configurations are kept and set on the twins that they target; applyConfigurationContent sets module twins", Source: "Azure IoT Hub docs: Automatic device and module management using the Azure CLI; " + srcREST + "; " + srcErrors + " (4004xx, 404301, 409401, 413101)", Grade: rule.Assumed,
-		Assumption: "set at once, and again when the service API changes a device or a twin; objects are merged; RegistryWrite and ServiceConnect are needed; 201 for a new one", Causes: []rule.Cause{
+		Assumption: "set at once, and again when the service API, a job or DPS changes a device, a module or a twin; objects are merged; RegistryWrite and ServiceConnect are needed; 201 for a new one", Causes: []rule.Cause{
 			{ID: "invalid", Why: "id or priority of the configuration cannot be used", Fix: "send the same id in path and body, and a priority of 0 or more"},
 			{ID: "unknown", Why: "the hub has no configuration of this id", Fix: "mend the id; case counts"},
 			{ID: "exists", Why: "a PUT without If-Match creates, and the hub has a configuration of this id", Fix: "send If-Match: \"*\" (or the etag) to change it"},
