@@ -31,16 +31,40 @@ func TestEdgeTelemetry(t *testing.T) {
 
 	// QoS 1 with 262144 bytes in all is a packet that the gateway reads; what it adds makes it too large a message.
 	topic := leafSays
-	say(t, conn, topic, strings.Repeat("x", 262144-len(topic)-4))
+	say(t, conn, topic, strings.Repeat("x", 262144-len(topic)-8))
 	refused(t, cloud, "EDGE-42/message")
 	say(t, conn, leafSays, "next")
 	require.Equal(t, "next", string(atHub(t, cloud, "demo-leaf", 2)[1].Body))
-	send(t, conn, rawmqtt.Publish(topic, strings.Repeat("x", 262144-len(topic)-3), 1, 9, false))
+	send(t, conn, rawmqtt.Publish(topic, strings.Repeat("x", 262144-len(topic)-7), 1, 9, false))
 	wantCut(t, cloud, conn, "EDGE-42/packet")
 	conn = join(t, cloud, leaf())
 	send(t, conn, []byte{0x82, 5, 0, 0, 0, 0, 0})
 	wantCut(t, cloud, conn, "EDGE-42/malformed")
 	rule.Proves(t, "EDGE-42")
+}
+
+// EDGE-42: what is no filter costs the connection, also after a good one in the same packet; nothing is granted.
+func TestEdgeMalformedFilter(t *testing.T) {
+	t.Parallel()
+	for name, packet := range map[string][]byte{
+		"subscribe":   rawmqtt.Subscribe(1, 1, "$iothub/methods/POST/#", "devices/demo-leaf/#/messages"),
+		"unsubscribe": []byte("\xa2\x09\x00\x01\x00\x05foo##"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cloud := fakecloud.Start(t)
+			kept := leaf()
+			kept.Keep = true
+			conn := join(t, cloud, kept)
+			send(t, conn, packet)
+			wantCut(t, cloud, conn, "EDGE-42/malformed")
+			conn = dialEdge(t, cloud)
+			send(t, conn, kept.Bytes())
+			wantBytes(t, conn, 0x20, 2, 1, 0)
+			_, err := cloud.InvokeMethod(t.Context(), demoHub, "demo-leaf", "m", nil, 0)
+			require.ErrorContains(t, err, "HUB-48")
+		})
+	}
 }
 
 // EDGE-19: what goes nowhere is acknowledged all the same.

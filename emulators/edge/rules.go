@@ -53,7 +53,7 @@ var connectRules = []rule.Rule{
 		{ID: "client-id", Why: "Client id and username name different devices.", Fix: "Use the device id as client id, for a module {device}/{module}, spelled as in the registry."},
 	}},
 	{ID: "EDGE-11", Title: "A device that is no child of the gateway is refused, CONNACK 5, until it has become one and the gateway knows", Source: srcAuth + "; " + srcHub + " (DeviceScopeIdentitiesCache)", Grade: rule.Documented,
-		Assumption: "the gateway's AuthenticationMode is Scope, as shipped; the world's key mode switches to CloudAndScope", Causes: []rule.Cause{
+		Assumption: "the gateway's AuthenticationMode is Scope, as shipped; authenticationMode in the world switches to CloudAndScope", Causes: []rule.Cause{
 			{ID: "unknown", Why: "The gateway's hub has no such device.", Fix: "Check the device id, also its case, and the hub; create the device with the gateway as its parent."},
 			{ID: "parent", Why: "The device is registered, but the gateway is not its parent.", Fix: fixParent},
 			{ID: "cached", Why: "The gateway asked its hub about this device a moment ago, and asks about one device at most every two minutes.", Fix: "Wait, call the method RefreshDeviceScopeIdentityCache on $edgeHub, or run fakecloud edge refresh."},
@@ -127,7 +127,7 @@ var messageRules = []rule.Rule{
 	{ID: "EDGE-42", Title: "A packet of more than 262144 bytes closes the connection; a message of more is acknowledged and dropped", Source: srcMQTT + "; " + srcHub + " (RoutingEdgeHub)", Grade: rule.Documented, Causes: []rule.Cause{
 		{ID: "packet", Why: "The packet is larger than edgeHub's MaxInboundMessageSize.", Fix: "Send at most 256 KB, topic included."},
 		{ID: "message", Why: "Body and properties are larger than 262144 bytes with what the gateway adds. It acknowledges the message and drops it.", Fix: "Send at most 255 KB in a message."},
-		{ID: "malformed", Why: "A packet breaks the MQTT protocol.", Fix: "Use an unmodified MQTT client library."},
+		{ID: "malformed", Why: "A packet breaks the MQTT protocol. What is no topic filter counts as that: the gateway closes the connection where other brokers answer 0x80.", Fix: "Use an unmodified MQTT client library; # stands alone at the end of a filter, + alone in its level."},
 	}},
 }
 

@@ -27,6 +27,9 @@ type Config struct {
 	JudgeQoS2 bool
 	// SentKeepsAlive has what is sent to a client reset its silence, too.
 	SentKeepsAlive bool
+	// CutBadFilters ends the connection of a client that subscribes to what is no topic filter, or takes it back;
+	// else the SUBACK says 0x80 for that filter.
+	CutBadFilters bool
 	// Pending is how many messages may wait for a slow client; Link.Send refuses more. Default 128.
 	Pending int
 	// WriteTimeout bounds one write to a client that does not read; then the connection ends with

@@ -204,6 +204,9 @@ func (c *conn) subscribe(pk *packets.Packet) {
 		c.kick(c.event(journal.Refused), c.malformed("SUBSCRIBE without packet id or without filters"))
 		return
 	}
+	if c.cutForFilter(pk) {
+		return
+	}
 	if most := c.maxFilters; most > 0 && len(pk.Filters) > most {
 		c.kick(c.event(journal.Refused), &rule.Refusal{Rule: c.srv.cfg.Rules.Filters, Detail: "one SUBSCRIBE has too many filters",
 			Seen: fmt.Sprintf("%d filters", len(pk.Filters)), Expected: fmt.Sprintf("at most %d", most)})
@@ -262,12 +265,38 @@ func (c *conn) subscribe(pk *packets.Packet) {
 	}
 }
 
+// cutForFilter ends the connection for the first malformed filter, where the platform does that.
+func (c *conn) cutForFilter(pk *packets.Packet) bool {
+	if !c.srv.cfg.CutBadFilters {
+		return false
+	}
+	for _, f := range pk.Filters {
+		if r := c.filterRefusal(f.Filter); r != nil {
+			where := c.received(journal.Refused)
+			where.Topic = f.Filter
+			c.kick(where, r)
+			return true
+		}
+	}
+	return false
+}
+
+// filterRefusal says what is wrong with a topic filter, nil for nothing.
+func (c *conn) filterRefusal(filter string) *rule.Refusal {
+	fault := filterFault(filter)
+	if fault == "" {
+		return nil
+	}
+	r := c.malformed(fmt.Sprintf("filter %q: %s", filter, fault))
+	r.Expected = "a valid topic filter"
+	return r
+}
+
 func (c *conn) judgeFilter(f packets.Subscription) filterVerdict {
 	where := c.received(journal.Refused)
 	where.Topic = f.Filter
-	if fault := filterFault(f.Filter); fault != "" {
-		r := c.malformed(fmt.Sprintf("filter %q: %s", f.Filter, fault))
-		r.Silent, r.Code, r.Expected = false, failure, "a valid topic filter"
+	if r := c.filterRefusal(f.Filter); r != nil {
+		r.Silent, r.Code = false, failure
 		c.refuse(where, r)
 		return filterVerdict{code: failure}
 	}
@@ -297,6 +326,9 @@ func (c *conn) judgeFilter(f packets.Subscription) filterVerdict {
 func (c *conn) unsubscribe(pk *packets.Packet) {
 	if pk.PacketID == 0 || len(pk.Filters) == 0 {
 		c.kick(c.event(journal.Refused), c.malformed("UNSUBSCRIBE without packet id or without filters"))
+		return
+	}
+	if c.cutForFilter(pk) {
 		return
 	}
 	reply := []byte{packets.Unsuback << 4, 2}

@@ -109,6 +109,24 @@ func TestWire(t *testing.T) {
 	}
 }
 
+// A platform may end the connection for a malformed filter; then no filter of the packet counts.
+func TestMalformedFilterThatCuts(t *testing.T) {
+	for name, sent := range map[string]string{
+		"subscribe":   "\x82\x0c\x00\x01\x00\x01a\x01\x00\x03a+b\x01",
+		"unsubscribe": "\xa2\x0a\x00\x01\x00\x01a\x00\x03a+b",
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fixture) {
+				client := f.online(brokertest.Connect{ClientID: "d"})
+				client.Send([]byte(sent))
+				client.ExpectClosed()
+				require.Equal(t, []rule.ID{"T-5"}, f.refused())
+				require.Empty(t, f.events(journal.Suback))
+			}, func(c *Config) { c.CutBadFilters = true })
+		})
+	}
+}
+
 // mochi's decoder panics on this packet; its whole process would be gone (mochi issue 501).
 func TestTruncatedV5Subscribe(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fixture) {

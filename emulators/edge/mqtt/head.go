@@ -26,8 +26,8 @@ const maxSilence = 10 * time.Minute
 // ConnectTimeout is how long edgeHub waits for a CONNECT (its MqttAdapter).
 const ConnectTimeout = time.Minute
 
-// maxPacket is edgeHub's MaxInboundMessageSize with the fixed header of MQTT before it.
-const maxPacket = 262144 + 4
+// maxPacket is edgeHub's MaxInboundMessageSize: the whole packet with its fixed header (DotNetty, MqttDecoder).
+const maxPacket = 262144
 
 // pending is how many messages may wait for a child.
 const pending = 128
@@ -54,6 +54,7 @@ func Config(svc *edge.Service, base broker.Config) broker.Config {
 	base.Pending = pending
 	base.JudgeQoS2 = true
 	base.SentKeepsAlive = true // MqttAdapter
+	base.CutBadFilters = true  // DotNetty, MqttDecoder
 	base.Rules = broker.Rules{
 		Level: "EDGE-9/level", First: "EDGE-9/first", TakeOver: "EDGE-17/takeover", KeepAlive: "EDGE-24/silent",
 		Malformed: "EDGE-42/malformed", TooLarge: "EDGE-42/packet", QoS2: "EDGE-21/qos2",
