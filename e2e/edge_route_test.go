@@ -122,6 +122,34 @@ func TestEdgeBadConfiguration(t *testing.T) {
 	require.ErrorContains(t, err, "edgeHub.desired.routes.r: column 6: a source such as")
 }
 
+// What a back end replaces takes the place of all that was there, though the patch that tells of it names what is new
+// only: also in what the gateway keeps.
+func TestEdgeReplacedTwins(t *testing.T) {
+	t.Parallel()
+	cloud := fakecloud.Start(t)
+	b := newBackend(t, cloud, demoHub)
+	b.token = sign(demoHub, "ZmFrZWNsb3VkLXRlc3Qta2V5LWlvdGh1Ym93bmVyLTEtLS0tLS0tLS0tLS0=", later, "iothubowner")
+	code, _ := deploy(t, cloud, `{"schemaVersion":"1.1","routes":{"a":"FROM /messages/* INTO $upstream","b":"FROM /* INTO $upstream"}}`)
+	require.EqualValues(t, 200, code)
+	answer, _ := b.do("PUT", "/twins/mygateway/modules/%24edgeHub", `{"properties":{"desired":{"schemaVersion":"1.1","routes":{"only":"FROM /messages/* INTO $upstream"}}}}`)
+	require.Equal(t, 200, answer.StatusCode)
+	state, err := cloud.EdgeGateway(edgeGateway)
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"only": "FROM /messages/* INTO $upstream"}, state.Routes)
+
+	conn := join(t, cloud, leaf())
+	subscribe(t, conn, "$iothub/twin/PATCH/properties/desired/#", "$iothub/twin/res/#")
+	_, err = cloud.PatchDesired(demoHub, "demo-leaf", json.RawMessage(`{"old":1}`))
+	require.NoError(t, err)
+	require.Equal(t, `{"$version":2,"old":1}`, receiveAcked(t, conn).Payload())
+	answer, _ = b.do("PUT", "/twins/demo-leaf", `{"properties":{"desired":{"new":1}}}`)
+	require.Equal(t, 200, answer.StatusCode)
+	require.Equal(t, `{"$version":3,"new":1}`, receiveAcked(t, conn).Payload())
+	upstream(t, cloud, false)
+	send(t, conn, rawmqtt.Publish("$iothub/twin/GET/?$rid=1", "", 0, 0, false))
+	require.Contains(t, receiveAcked(t, conn).Payload(), `{"desired":{"$version":3,"new":1}`)
+}
+
 // EDGE-39: priorities while the hub is away; a message that two routes lead to one endpoint goes there once.
 func TestEdgePriorities(t *testing.T) {
 	t.Parallel()

@@ -87,7 +87,7 @@ func (s *ownSink) Desired(version int64, body []byte) {
 	g.twinning.Lock()
 	t, _ := g.svc.twins.Get(g.twinKey(id))
 	if t.DesiredVersion+1 == version {
-		t.Desired, t.DesiredVersion = merged(t.Desired, patch, false), version
+		t = t.changed(version, patch, g.ownCloud())
 		g.svc.twins.Put(g.twinKey(id), t)
 	} else {
 		t, _ = g.freshTwin(id, g.ownCloud())

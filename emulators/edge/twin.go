@@ -230,10 +230,29 @@ func (c *Session) desired(version int64, body []byte) {
 		c.resync()
 		return
 	}
-	t.Desired, t.DesiredVersion = merged(t.Desired, patch, false), version
+	var cloud Cloud
+	if l := c.cloud.Load(); l != nil {
+		cloud = l.Cloud
+	}
+	t = t.changed(version, patch, cloud)
 	g.svc.twins.Put(g.twinKey(c.id), t)
 	g.twinning.Unlock()
 	c.tellDesired(version, body, "desired properties changed")
+}
+
+// changed is the twin after a change of its desired properties. What the service side leaves out when it replaces them
+// stands in no patch: the hub's own are taken where it has no newer ones yet, of which another patch will tell.
+func (t twin) changed(version int64, patch map[string]any, cloud Cloud) twin {
+	t.Desired, t.DesiredVersion = merged(t.Desired, patch, false), version
+	if cloud == nil {
+		return t
+	}
+	if body, err := cloud.Look(); err == nil {
+		if now, err := readTwin(body); err == nil && now.DesiredVersion == version {
+			t.Desired = now.Desired
+		}
+	}
+	return t
 }
 
 func (c *Session) tellDesired(version int64, body []byte, detail string) {
