@@ -2,6 +2,7 @@ package fakecloud
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/fakecloud/fakecloud/emulators/mindsphere"
 	mindrest "github.com/fakecloud/fakecloud/emulators/mindsphere/rest"
@@ -65,8 +66,16 @@ func (c *generation) claimMindSphere(h *door.Hello) door.Claim {
 	if h.Level == 0 { // HTTP
 		return door.Claim{OK: mindrest.Handles(h.Path)}
 	}
+	if h.Username == "" && !agentHello(h) && c.cores.iot.Names(h.ClientID) {
+		return door.Claim{} // an IoTDA device that forgot its user name, with a product named as a tenant
+	}
 	endpoint, ok, near := c.cores.mind.Claim(h.ClientID, h.Username, h.Certificates)
 	return door.Claim{Endpoint: endpoint, OK: ok, Near: near}
+}
+
+// agentHello reports whether the client id ends in the certificate's common name, as a MindConnect agent's does.
+func agentHello(h *door.Hello) bool {
+	return len(h.Certificates) > 0 && strings.HasSuffix(h.ClientID, "_"+h.Certificates[0].Subject.CommonName)
 }
 
 // tenantHosts are the host names that lead to a tenant: region eu1 has one broker and one gateway for all.

@@ -232,3 +232,24 @@ func TestIoTDAHostilePasswords(t *testing.T) {
 	p, err := c.Read()
 	require.True(t, err != nil || p.Body[1] == 2, "%x %v", p.Bytes(), err)
 }
+
+// A device that forgets its user name, at a door without a telling name: its product is called as a MindSphere tenant,
+// and yet it is IoTDA that answers. An agent with its certificate is MindSphere's whatever its name.
+func TestIoTDAWithoutUsername(t *testing.T) {
+	t.Parallel()
+	cloud := fakecloud.Start(t)
+	conn := dial(t, cloud, via{})
+	hello := huawei(node1ID, "", passwordV1)
+	send(t, conn, hello.Bytes())
+	wantConnack(t, conn, 4)
+	require.Equal(t, `username "demo_node1"`, refused(t, cloud, "DA-9/username").Expected)
+	hello.Username, hello.Password = nil, nil
+	conn = dial(t, cloud, via{})
+	send(t, conn, hello.Bytes())
+	wantConnack(t, conn, 4)
+
+	conn = dial(t, cloud, via{cert: device(t, cloud, "node1_0_0_2025041401")})
+	send(t, conn, hello.Bytes())
+	wantClosed(t, conn)
+	refused(t, cloud, "MS-1/first")
+}

@@ -34,6 +34,9 @@ type NewDevice struct {
 // its gateway.
 func (s *Service) CreateDevice(instance string, n NewDevice) (Device, error) {
 	d := n.Device
+	if d.ProductID == "" {
+		return d, invalid("product_id: that of the device's product")
+	}
 	p, err := s.Product(instance, d.ProductID)
 	if err != nil {
 		return d, err

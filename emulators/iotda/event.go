@@ -32,12 +32,12 @@ func (c *Session) events(from source, payload []byte) []Answer {
 		c.explain(from.name, c.badReport(err, payload, "services"))
 		return nil
 	}
-	if body.Services == nil {
-		c.explain(from.name, &rule.Refusal{Rule: "DA-35/services", Seen: clip(string(payload)), Expected: `{"services":[{"service_id":"…","event_type":"…","paras":{…}}]}`})
-		return nil
-	}
 	d, ok := c.target(from.name, body.ObjectDeviceID)
-	if !ok {
+	switch {
+	case !ok:
+		return nil
+	case body.Services == nil || len(*body.Services) == 0:
+		c.explain(from.name, &rule.Refusal{Rule: "DA-35/services", Seen: clip(string(payload)), Expected: `{"services":[{"service_id":"…","event_type":"…","paras":{…}}]}`})
 		return nil
 	}
 	var answers []Answer
@@ -67,12 +67,15 @@ func (c *Session) oneEvent(from source, d Device, e iotda.Event) *iotda.Event {
 	case e.ServiceID == deviceRule && e.EventType == "device_rule_config_request":
 		return c.reply(e, deviceRule, "device_rule_config_response", map[string]any{"rulesInfos": []any{}})
 	case !slices.Contains(passive, e.ServiceID) && !c.modelled(d, e):
-		c.explain(from.name, &rule.Refusal{Rule: "DA-34/event", Seen: "service_id " + clip(e.ServiceID) + ", event_type " + clip(e.EventType),
-			Expected: "an event of the platform's own services ($time_sync, $sdk_info, $ota, …) or of the product's"})
+		c.unknownEvent(from, e, "an event of the platform's own services ($time_sync, $sdk_info, $ota, …) or of the product's")
 		return nil
 	}
 	c.tell(from, d, e)
 	return nil
+}
+
+func (c *Session) unknownEvent(from source, e iotda.Event, expected string) {
+	c.explain(from.name, &rule.Refusal{Rule: "DA-34/event", Seen: "service_id " + clip(e.ServiceID) + ", event_type " + clip(e.EventType), Expected: expected})
 }
 
 // modelled reports whether an event is one of the product's own.

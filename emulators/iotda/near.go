@@ -1,6 +1,7 @@
 package iotda
 
 import (
+	"slices"
 	"sort"
 	"strings"
 
@@ -63,6 +64,15 @@ func (c *Session) lookalike(name string) *rule.Refusal {
 	}
 	return &rule.Refusal{Rule: "DA-56/lookalike", Detail: "the payload was taken as a message on a custom topic, and means nothing else to the platform",
 		Seen: "topic " + clip(name), Expected: clip("$oc/" + name[at:])}
+}
+
+// Names reports whether a client id has IoTDA's form and names a registered device.
+func (s *Service) Names(clientID string) bool {
+	id, err := iotda.ParseClientID(clientID)
+	return err == nil && slices.ContainsFunc(s.Instances(), func(i Instance) bool {
+		_, known := s.devices.Get(key(i.Name, id.DeviceID))
+		return known
+	})
 }
 
 // Claim says whether a CONNECT without a telling host name is for IoTDA, and for which instance: the one

@@ -121,7 +121,7 @@ func (c *Session) otaEvents(from source, d Device, e iotda.Event) {
 		c.progress(from, d, e)
 		c.tell(from, d, e)
 	default:
-		c.tell(from, d, e)
+		c.unknownEvent(from, e, "version_report or upgrade_progress_report")
 	}
 }
 

@@ -106,16 +106,28 @@ func (c *Session) gatewayReport(from source, payload []byte) {
 		c.explain(from.name, c.badReport(err, payload, "devices"))
 		return
 	}
-	if body.Devices == nil {
+	if body.Devices == nil || len(*body.Devices) == 0 {
 		c.explain(from.name, &rule.Refusal{Rule: "DA-35/services", Seen: clip(string(payload)), Expected: `{"devices":[{"device_id":"…","services":[…]}]}`})
 		return
 	}
-	for i, child := range *body.Devices {
-		if i == maxChildReports {
-			c.explain(from.name, &rule.Refusal{Rule: "DA-46/count", Seen: fmt.Sprintf("%d devices", len(*body.Devices)), Expected: fmt.Sprintf("at most %d in one report", maxChildReports)})
-			return
+	devices := *body.Devices
+	if len(devices) > maxChildReports {
+		c.explain(from.name, &rule.Refusal{Rule: "DA-46/count", Seen: fmt.Sprintf("%d devices", len(devices)), Expected: fmt.Sprintf("at most %d in one report", maxChildReports)})
+		devices = devices[:maxChildReports]
+	}
+	for i, child := range devices {
+		unread := &rule.Refusal{Rule: "DA-35/entry", Seen: fmt.Sprintf("devices[%d]: device_id %q, %d services", i, clip(child.DeviceID), len(child.Services)),
+			Expected: `{"device_id":"…","services":[{"service_id":"…","properties":{…}}]}`}
+		if child.DeviceID == "" {
+			c.explain(from.name, unread)
+			continue
 		}
-		if d, ok := c.target(from.name, child.DeviceID); ok {
+		d, ok := c.target(from.name, child.DeviceID)
+		switch {
+		case !ok:
+		case len(child.Services) == 0:
+			c.explain(from.name, unread)
+		default:
 			c.accept(from, d, child.Services)
 		}
 	}

@@ -53,7 +53,7 @@ var reportRules = []rule.Rule{
 		Assumption: "dropped without a sign to the device, acknowledged with QoS 1", Causes: []rule.Cause{
 			{ID: "json", Why: "the payload is not JSON", Fix: "send one JSON object in UTF-8; in a shell put it into single quotes"},
 			{ID: "services", Why: "the list that the topic wants is missing", Fix: `send {"services":[{"service_id":"…","properties":{…}}]}; a gateway's report has {"devices":[…]} around it`},
-			{ID: "entry", Why: "an entry lacks a mandatory part, or has it with another type", Fix: "give each entry service_id as text and properties (events: paras) as an object"},
+			{ID: "entry", Why: "an entry lacks a mandatory part, or has it with another type", Fix: "give each entry service_id as text and properties (events: paras) as an object, in a gateway's report device_id and services"},
 		}},
 	{ID: "DA-36", Title: "?request_id= in the topic is passed on to the notification", Source: srcPR, Grade: rule.Documented},
 	{ID: "DA-37", Title: "a report with ?encoding=gzip is understood", Source: srcPR + "; " + srcJava, Grade: rule.Documented, Causes: []rule.Cause{

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fakecloud/fakecloud/emulators/iotda"
 	"github.com/fakecloud/fakecloud/internal/broker/brokertest"
+	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/rule"
 )
 
@@ -85,12 +86,16 @@ func TestQuietEvents(t *testing.T) {
 			{`{"services":[{"service_id":"$timesync","event_type":"x","paras":{}}]}`, "DA-34/event"},
 			{`{"services":[{"service_id":"Mixed","event_type":"alert","paras":{}}]}`, "DA-34/event"},
 			{`{"services":[{"service_id":"$sub_device_manager","event_type":"add_sub_device","paras":{}}]}`, "DA-34/event"},
+			{`{"services":[{"service_id":"$ota","event_type":"progress_report","paras":{}}]}`, "DA-34/event"},
 			{`{"services":[{"service_id":"$sdk_info","event_type":"sdk_info_report","paras":[]}]}`, "DA-35/entry"},
-			{`{}`, "DA-35/services"}, {`x`, "DA-35/json"},
+			{`{}`, "DA-35/services"}, {`{"services":[]}`, "DA-35/services"}, {`x`, "DA-35/json"},
 			{`{"object_device_id":"nobody","services":[]}`, "DA-46/child"},
 		} {
+			before, _ := c.journal.Select(journal.Filter{Kind: journal.Refused})
 			c.publish(conn, up, v.payload)
-			c.refusedAs(v.id)
+			after, _ := c.journal.Select(journal.Filter{Kind: journal.Refused})
+			require.Len(t, after, len(before)+1, v.payload)
+			require.Equal(t, v.id, after[len(before)].Rule, v.payload)
 		}
 		require.Equal(t, "add_sub_device_request", func() string {
 			c.publish(conn, up, `{"services":[{"service_id":"$sub_device_manager","event_type":"add_sub_device_requests","paras":{}}]}`)

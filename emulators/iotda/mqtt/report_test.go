@@ -237,8 +237,15 @@ func TestGatewayReport(t *testing.T) {
 		require.Contains(t, c.refusedAs("DA-46/child").Expected, child)
 		c.publish(conn, gatewayReport, `{"devices":[`+strings.Repeat(`{"device_id":"demo_child1","services":[]},`, 100)+`{"device_id":"demo_child1","services":[]}]}`)
 		c.refusedAs("DA-46/count")
-		c.publish(conn, gatewayReport, `{"services":[]}`)
-		c.refusedAs("DA-35/services")
+		for _, empty := range []string{`{"services":[]}`, `{"devices":[]}`} {
+			c.publish(conn, gatewayReport, empty)
+			require.Equal(t, empty, c.refusedAs("DA-35/services").Seen)
+		}
+		c.publish(conn, gatewayReport, `{"devices":[{"services":[{"service_id":"Battery","properties":{"batteryLevel":3}}]}]}`)
+		require.Equal(t, `devices[0]: device_id "", 1 services`, c.refusedAs("DA-35/entry").Seen)
+		require.Equal(t, `{}`, c.reported(gateway), "it is not the gateway's own")
+		c.publish(conn, gatewayReport, `{"devices":[{"device_id":"demo_child1"}]}`)
+		require.Equal(t, `devices[0]: device_id "demo_child1", 0 services`, c.refusedAs("DA-35/entry").Seen)
 		rule.Proves(t, "DA-46", "DA-46/child", "DA-46/count")
 	})
 }

@@ -128,6 +128,8 @@ func TestNamedValues(t *testing.T) {
 	a.must(201, "POST", "/devices", `{"node_id":"c","product_id":"demo","auth_info":{"auth_type":"CERTIFICATES"}}`)
 	a.fails(400, "IOTDA.000006", "POST", "/devices/demo_c/reset-fingerprint", `{"fingerprint_type":"THIRD"}`)
 
+	a.fails(400, "IOTDA.000006", "POST", "/devices", `{"node_id":"x"}`)
+	a.fails(404, "IOTDA.000005", "POST", "/devices", `{"node_id":"x","product_id":"none"}`)
 	for _, message := range []string{`null`, `1`, `true`, `["x"]`} {
 		a.fails(400, "IOTDA.000006", "POST", "/devices/demo_node1/messages", `{"message":`+message+`}`)
 	}
