@@ -143,3 +143,26 @@ func TestDamagedSegmentIsMovedAside(t *testing.T) {
 		})
 	}
 }
+
+// A later version's log is not damaged: the line says which version reads it.
+func TestSegmentOfAnotherFormatIsNamed(t *testing.T) {
+	t.Parallel()
+	dir := filled(t)
+	path := segmentOf(t, dir)
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	b[len("fcloud\x00")] = 2
+	require.NoError(t, os.WriteFile(path, b, 0o600))
+	var out bytes.Buffer
+	log := lines(open(t, dir, &out))
+	require.Zero(t, log.Len())
+	require.Contains(t, out.String(), "is of another format: the file was moved aside; the version that wrote it reads it")
+	require.Contains(t, out.String(), "it has format 2, this version reads 1")
+	require.NotContains(t, out.String(), "damaged")
+	aside, err := filepath.Glob(path + ".corrupt-*")
+	require.NoError(t, err)
+	require.Len(t, aside, 1)
+	kept, err := os.ReadFile(aside[0])
+	require.NoError(t, err)
+	require.Equal(t, b, kept, "as it was found")
+}

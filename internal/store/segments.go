@@ -85,7 +85,7 @@ func (s *segments) load(record func(number uint64, value []byte) error) (older [
 
 // loadOne reads a segment and returns where its whole records end. What follows them is either a record
 // that was being written when the process was killed, and was never acknowledged: it is cut off. Or it is
-// damage: the file is moved aside, and what came before stands in its place.
+// damage, or another format's: the file is moved aside, and what came before stands in its place.
 func (s *segments) loadOne(seg segment, record func(uint64, []byte) error) (end int64, err error) {
 	b, err := os.ReadFile(seg.path)
 	if err != nil {
@@ -104,8 +104,11 @@ func (s *segments) loadOne(seg segment, record func(uint64, []byte) error) (end 
 	if err != nil {
 		return 0, err
 	}
-	s.log.Error("part of a log was damaged: the file was moved aside, the records before the damage are kept",
-		"path", seg.path, "moved_to", aside, "cause", why)
+	what := "part of a log was damaged: the file was moved aside, the records before the damage are kept"
+	if errors.Is(why, ErrFormat) {
+		what = "part of a log is of another format: the file was moved aside; the version that wrote it reads it"
+	}
+	s.log.Error(what, "path", seg.path, "moved_to", aside, "cause", why)
 	b = append([]byte(segmentMagic), b[min(good, len(segmentMagic)):good]...)
 	return int64(len(b)), os.WriteFile(seg.path, b, 0o600)
 }
@@ -113,10 +116,14 @@ func (s *segments) loadOne(seg segment, record func(uint64, []byte) error) (end 
 // scan reads records as long as they are whole. It returns where they end, and what is wrong with what
 // follows unless that is a record that just stops.
 func scan(b []byte, number uint64, record func(uint64, []byte) error) (good int, why error) {
-	if n := min(len(b), len(segmentMagic)); string(b[:n]) != segmentMagic[:n] {
-		return 0, errors.New("not a segment of this format")
-	} else if n < len(segmentMagic) {
+	const formatAt = len(segmentMagic) - 1
+	switch n := min(len(b), len(segmentMagic)); {
+	case string(b[:min(n, formatAt)]) != segmentMagic[:min(n, formatAt)]:
+		return 0, errors.New("not a segment of a log: it begins otherwise")
+	case n < len(segmentMagic):
 		return 0, nil
+	case b[formatAt] != segmentMagic[formatAt]:
+		return 0, fmt.Errorf("%w: it has format %d, this version reads %d", ErrFormat, b[formatAt], segmentMagic[formatAt])
 	}
 	good = len(segmentMagic)
 	for ; len(b)-good >= recordHeader; number++ {
