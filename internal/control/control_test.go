@@ -186,6 +186,7 @@ func TestDevices(t *testing.T) {
 	require.JSONEq(t, `{"devices":[{"platform":"iothub","endpoint":"fakecloud-hub","id":"dev-01","connected":true,"conn":7},
 		{"platform":"iothub","endpoint":"fakecloud-hub","id":"dev-01/mod","connected":false}]}`, in.get(t, "/api/v1/devices?platform=iothub").body)
 	require.JSONEq(t, `{"devices":[]}`, in.get(t, "/api/v1/devices?device=none*").body)
+	require.Equal(t, "platform: there is no such platform; did you mean iothub?", in.get(t, "/api/v1/devices?platform=iohub").problem(t).Detail)
 
 	a := in.get(t, "/api/v1/devices/iothub/fakecloud-hub/dev-01")
 	require.Contains(t, a.body, `"status":"enabled"`)

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -51,7 +52,7 @@ func (a *api) devices() {
 }
 
 func (a *api) listDevices(_ context.Context, in *devicesInput) (*devicesOutput, error) {
-	if err := checkGlob("device", in.Device); err != nil {
+	if err := cmp.Or(checkGlob("device", in.Device), checkPlatform(in.Platform)); err != nil {
 		return nil, err
 	}
 	out := &devicesOutput{}

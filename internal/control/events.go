@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -60,16 +61,14 @@ type selection struct {
 	limit      int // 0 is none
 }
 
-func (in *eventsInput) selection() (*selection, error) {
-	if err := checkGlob("device", in.Device); err != nil {
-		return nil, err
-	}
-	if err := checkKind(in.Kind); err != nil {
+func (in *eventsInput) selection(rules *rule.Table) (*selection, error) {
+	id, unknown := checkRule(in.Rule, rules)
+	if err := cmp.Or(checkGlob("device", in.Device), checkPlatform(in.Platform), checkKind(in.Kind), unknown); err != nil {
 		return nil, err
 	}
 	s := &selection{since: in.Since, limit: in.Limit, filter: journal.Filter{
 		Platform: in.Platform, Endpoint: in.Endpoint, Device: in.Device, Address: in.Address,
-		Kind: journal.Kind(in.Kind), Rule: rule.ID(in.Rule), Conn: in.Conn,
+		Kind: journal.Kind(in.Kind), Rule: id, Conn: in.Conn,
 	}}
 	if in.LastID != "" {
 		last, err := strconv.ParseUint(in.LastID, 10, 64)
@@ -90,17 +89,45 @@ func (in *eventsInput) selection() (*selection, error) {
 
 // checkKind refuses a kind that no event has, for which a reader would wait in vain.
 func checkKind(kind string) error {
-	if kind == "" || slices.Contains(journal.Kinds, journal.Kind(kind)) {
-		return nil
-	}
 	names := make([]string, len(journal.Kinds))
 	for i, k := range journal.Kinds {
 		names[i] = string(k)
 	}
-	if name := near.Name(kind, names, 4); name != "" {
-		return refuse(http.StatusUnprocessableEntity, "kind: no event is of this kind; did you mean "+name+"?")
+	return checkName(kind, names, "kind: no event is of this kind; ", "the kinds are ")
+}
+
+// checkPlatform refuses a platform that there is not: nothing would ever match it.
+func checkPlatform(platform string) error {
+	return checkName(platform, journal.Platforms, "platform: there is no such platform; ", "the platforms are ")
+}
+
+// checkName refuses a name that is none of those that there are. What was given is not said again.
+func checkName(given string, names []string, what, all string) error {
+	if given == "" || slices.Contains(names, given) {
+		return nil
 	}
-	return refuse(http.StatusUnprocessableEntity, "kind: no event is of this kind; the kinds are "+strings.Join(names, ", "))
+	if name := near.Name(given, names, 4); name != "" {
+		return refuse(http.StatusUnprocessableEntity, what+"did you mean "+name+"?")
+	}
+	return refuse(http.StatusUnprocessableEntity, what+all+strings.Join(names, ", "))
+}
+
+// checkRule refuses a rule that no event can have, and returns the id as events have it.
+func checkRule(given string, rules *rule.Table) (rule.ID, error) {
+	if given == "" {
+		return "", nil
+	}
+	row, ok := rule.FindRow(rules, rule.ID(given))
+	cause := strings.ToLower(rule.ID(given).Cause())
+	switch {
+	case !ok:
+		return "", refuse(http.StatusUnprocessableEntity, "rule: there is no such rule; GET /api/v1/rules lists them")
+	case cause == "":
+		return row.ID, nil
+	case !slices.ContainsFunc(row.Causes, func(c rule.Cause) bool { return c.ID == cause }):
+		return "", refuse(http.StatusUnprocessableEntity, "rule: "+string(row.ID)+" has no such cause; GET /api/v1/rules/"+string(row.ID)+" lists them")
+	}
+	return row.ID + "/" + rule.ID(cause), nil
 }
 
 func (in *eventsInput) wait() (time.Duration, error) {
@@ -115,7 +142,7 @@ func (in *eventsInput) wait() (time.Duration, error) {
 }
 
 func (a *api) getEvents(_ context.Context, in *eventsInput) (*huma.StreamResponse, error) {
-	s, err := in.selection()
+	s, err := in.selection(a.plane.Rules)
 	if err != nil {
 		return nil, err
 	}

@@ -46,6 +46,10 @@ const (
 var Kinds = []Kind{TLS, Connect, Connack, Subscribe, Suback, Unsubscribe, Publish, Puback, Disconnect, Refused, Closed, Provisioned, Telemetry,
 	Property, Twin, Method, Command, C2D, File, HTTP, WS, AMQP, Fault, Clock, Reset, World, State}
 
+// Platforms are what an event's platform may be: the emulated ones, the resource manager's host, and the door for
+// connections whose platform is not known.
+var Platforms = []string{"dps", "iothub", "edge", "mindsphere", "iotda", "arm", "door"}
+
 // The directions of a packet, seen from fakecloud.
 const (
 	In  = "in"
