@@ -33,6 +33,7 @@ func parse(t *testing.T, text string) Fault {
 func TestValidateNamesTheKey(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"match":{"step":"lunch"},"action":{"drop":true}}`:                                               "match.step",
+		`{"match":{"step":"conect"},"action":{"drop":true}}`:                                              "twin.patch; did you mean connect?",
 		`{"match":{"step":"connect"},"action":{}}`:                                                        "action",
 		`{"match":{"step":"connect"},"action":{"drop":true,"close":true}}`:                                "exclude each other",
 		`{"match":{"step":"connect"},"action":{"duplicate":true}}`:                                        "action.duplicate",

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/near"
 )
 
 // ServerCerts are the ways in which a server certificate can be wrong.
@@ -41,7 +42,7 @@ func wrong(key, format string, args ...any) error {
 // Validate says which key is wrong and what would be right. The error is an *Error.
 func (f Fault) Validate() error {
 	if _, known := places[f.Match.Step]; !known {
-		return wrong("match.step", "it is one of %s", strings.Join(Steps(), ", "))
+		return wrong("match.step", "%s", oneOf(Steps(), string(f.Match.Step)))
 	}
 	if err := f.Match.validate(); err != nil {
 		return err
@@ -72,7 +73,7 @@ func (m Match) validate() error {
 	case m.Platform != "" && !happensOn(m.Step, m.Platform):
 		return wrong("match.platform", "step %s is one of platform %s", m.Step, strings.Join(places[m.Step].platforms, " and "))
 	case m.Platform != "" && !slices.Contains(known, m.Platform):
-		return wrong("match.platform", "it is one of %s", strings.Join(known, ", "))
+		return wrong("match.platform", "%s", oneOf(known, m.Platform))
 	case m.Step == TLS && m.Device != "":
 		return wrong("match.device", "nobody has said a device's name at step tls yet; host or endpoint can match")
 	case m.Step != TLS && m.Host != "":
@@ -104,7 +105,7 @@ func (a Action) validateKind(step Step) error {
 	case len(set) == 0 && a.Delay == nil:
 		return wrong("action", "%s", allowed)
 	case a.ServerCert != "" && !slices.Contains(ServerCerts, a.ServerCert):
-		return wrong("action.servercert", "it is one of %s", strings.Join(ServerCerts, ", "))
+		return wrong("action.servercert", "%s", oneOf(ServerCerts, a.ServerCert))
 	}
 	return nil
 }
@@ -121,6 +122,15 @@ func hint(step Step, kind string) string {
 		return "; single connections break at steps such as connect"
 	}
 	return "; " + kind + " works at " + strings.Join(steps, ", ")
+}
+
+// oneOf says what would be right, and what was probably meant by what was given.
+func oneOf(legal []string, given string) string {
+	text := "it is one of " + strings.Join(legal, ", ")
+	if name := near.Name(given, legal, len(given)/3+2); name != "" {
+		text += "; did you mean " + name + "?"
+	}
+	return text
 }
 
 func either(words []string) string {

@@ -4,6 +4,8 @@ import (
 	"crypto/x509"
 	"strings"
 	"time"
+
+	"github.com/fakecloud/fakecloud/internal/near"
 )
 
 // BrokenKind names a certificate that is wrong on purpose.
@@ -72,7 +74,10 @@ func (d *DeviceCAs) Broken(kind string, r DeviceRequest) (Issued, error) {
 		for _, k := range BrokenKinds() {
 			names = append(names, k.Name)
 		}
-		return Issued{}, badRequest("unknown kind %q: it is one of %s", kind, strings.Join(names, ", "))
+		if name := near.Name(kind, names, len(kind)/3+2); name != "" {
+			return Issued{}, badRequest("unknown kind %q; did you mean %s? It is one of %s", kind, name, strings.Join(names, ", "))
+		}
+		return Issued{}, badRequest("unknown kind %q; it is one of %s", kind, strings.Join(names, ", "))
 	}
 	return d.issue(r, b)
 }
