@@ -4,9 +4,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strings"
 
@@ -52,12 +50,9 @@ func (i *instance) dps(wanted string) (world.DPS, error) {
 
 // certFile reads a certificate file, PEM or DER, and returns its certificates and its PEM text.
 func certFile(flag, name string) ([]*x509.Certificate, string, error) {
-	data, err := os.ReadFile(name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, "", usagef("%s: %s does not exist", flag, name)
-	case err != nil:
-		return nil, "", usagef("%s: %w", flag, err)
+	data, err := readFile(flag, name)
+	if err != nil {
+		return nil, "", err
 	}
 	certs, err := world.ParseCertificates(data)
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -129,10 +128,15 @@ func parseProperty(text string) (service string, p world.ModelProperty, err erro
 		if !ok {
 			return "", p, usagef("--property %q: the range of a number is MIN..MAX, such as 0..100", text)
 		}
+		if !inOrder(low, high) {
+			return "", p, usagef("--property %q: the range %s holds no number; it is MIN..MAX, such as 0..100", text, limits)
+		}
 		p.Min, p.Max = low, high
 	case "enum":
 		p.Enum = strings.Split(limits, ",")
-	default:
+	case "boolean":
+		return "", p, usagef("--property %q: a boolean has no range; leave %q out", text, limits)
+	case "string", "DateTime", "jsonObject", "string list": // any other type is refused with the types that there are
 		most, err := strconv.Atoi(limits)
 		if err != nil {
 			return "", p, usagef("--property %q: %s has a greatest length, such as 64, in place of a range", text, p.DataType)
@@ -140,6 +144,13 @@ func parseProperty(text string) (service string, p world.ModelProperty, err erro
 		p.MaxLength = &most
 	}
 	return service, p, nil
+}
+
+// inOrder reports whether a range may hold a number; what is none itself is left to the world's own check.
+func inOrder(low, high string) bool {
+	least, lowErr := strconv.ParseFloat(low, 64)
+	most, highErr := strconv.ParseFloat(high, 64)
+	return lowErr != nil || highErr != nil || least <= most
 }
 
 // apiValue is a property or parameter as the vendor's API writes it.
@@ -203,9 +214,9 @@ type apiService struct {
 
 // readModel reads a product, or its list of services alone, as the vendor's API writes them.
 func readModel(file string) ([]world.ModelService, error) {
-	data, err := os.ReadFile(file)
+	data, err := readFile("--model", file)
 	if err != nil {
-		return nil, usagef("--model: %w", err)
+		return nil, err
 	}
 	var product struct {
 		Services []apiService `json:"service_capabilities"`

@@ -56,9 +56,7 @@ func (e *adminError) Error() string {
 	if text == "" {
 		text = e.Title
 	}
-	if len(e.Closest) > 0 {
-		text += "; did you mean " + strings.Join(e.Closest, " or ") + "?"
-	}
+	text += meant(e.Closest)
 	if e.Rule != "" {
 		text += fmt.Sprintf("\n  rule      %s\n  seen      %s\n  expected  %s\n  fix       %s", e.Rule, e.Seen, e.Expected, e.Fix)
 	}

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -288,6 +290,12 @@ func (d *deviceBase) certificateFiles() (tls.Certificate, error) {
 	if err != nil {
 		return tls.Certificate{}, err
 	}
+	switch {
+	case !bytes.Contains(certPEM, []byte("-----BEGIN CERTIFICATE-----")):
+		return tls.Certificate{}, usagef("--cert: %s is no certificate; PEM begins with -----BEGIN CERTIFICATE-----", d.cert)
+	case d.keyFile == "" && !bytes.Contains(keyPEM, []byte("PRIVATE KEY-----")):
+		return tls.Certificate{}, usagef("--cert: %s holds no private key; name its file with --key-file", d.cert)
+	}
 	cert, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
 		return tls.Certificate{}, usagef("--cert %s, --key-file %s: %w", d.cert, keyFile, err)
@@ -305,9 +313,13 @@ func redirect(address string) clientkit.DialFunc {
 	}
 }
 
+// readFile reads a file that the user names, by a flag or an argument.
 func readFile(flag, name string) ([]byte, error) {
 	text, err := os.ReadFile(name)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, usagef("%s: %s does not exist", flag, name)
+	case err != nil:
 		return nil, usagef("%s: %w", flag, err)
 	}
 	return text, nil

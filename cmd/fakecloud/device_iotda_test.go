@@ -96,16 +96,16 @@ func TestClientID(t *testing.T) {
 	require.Equal(t, 0, a.run(t.Context(), []string{"iotda", "clientid", "d", "--sign", "2", "--secret-file", "-", "--at", "2025041401"}))
 	require.Contains(t, out.String(), "a110c9e1536980a2ca572e7d5b82542a20a04e144937385f224d587fa1d0e862")
 	for want, args := range map[string][]string{
-		"clientid":                {},
-		"did you mean clientid":   {"clientd"},
-		"accepts between 1 and 2": {"clientid"},
-		"--at is":                 {"clientid", "d", "--at", "now"},
-		"--sign is one of":        {"clientid", "d", "--sign", "x"},
-		"--format is one of":      {"clientid", "d", "--format", "x"},
-		"not both":                {"clientid", "d", "x", "--secret-file", "y"},
-		"--secret-file: open":     {"clientid", "d", "--secret-file", "/nowhere/x"},
-		"is empty":                {"clientid", "d", "--secret-file", os.DevNull},
-		`device ID is "a b"`:      {"clientid", "a b"},
+		"clientid":              {},
+		"did you mean clientid": {"clientd"},
+		"iotda clientid wants":  {"clientid"},
+		"--at is":               {"clientid", "d", "--at", "now"},
+		"--sign is one of":      {"clientid", "d", "--sign", "x"},
+		"--format is one of":    {"clientid", "d", "--format", "x"},
+		"not both":              {"clientid", "d", "x", "--secret-file", "y"},
+		"x does not exist":      {"clientid", "d", "--secret-file", "/nowhere/x"},
+		"is empty":              {"clientid", "d", "--secret-file", os.DevNull},
+		`device ID is "a b"`:    {"clientid", "a b"},
 	} {
 		a, _, errOut := testApp(t)
 		require.Equal(t, 2, a.run(t.Context(), append([]string{"iotda"}, args...)), want)

@@ -74,16 +74,16 @@ func TestDeviceMindSphere(t *testing.T) {
 func TestDeviceMindSphereUsage(t *testing.T) {
 	t.Parallel()
 	for want, args := range map[string][]string{
-		"--region is one of":           {"--region", "eu3"},
-		"--model is one of":            {"--model", "v5"},
-		"--id-scope is for region eu2": {"--id-scope", "0ne"},
-		"--host needs --tenant":        {"--host", "h"},
-		"needs --id-scope":             {"--host", "h", "--tenant", "t", "--region", "eu2"},
-		"--host needs --cert":          {"--host", "h", "--tenant", "t"},
-		"--key-file needs --cert":      {"--key-file", "k"},
-		"--interval must not be":       {"--interval", "-1s"},
-		"--cert: open":                 {"--host", "h", "--tenant", "t", "--cert", "/nowhere/x.pem"},
-		"did you mean mindsphere":      nil,
+		"--region is one of":              {"--region", "eu3"},
+		"--model is one of":               {"--model", "v5"},
+		"--id-scope is for region eu2":    {"--id-scope", "0ne"},
+		"--host needs --tenant":           {"--host", "h"},
+		"needs --id-scope":                {"--host", "h", "--tenant", "t", "--region", "eu2"},
+		"--host needs --cert":             {"--host", "h", "--tenant", "t"},
+		"--key-file needs --cert":         {"--key-file", "k"},
+		"--interval must not be":          {"--interval", "-1s"},
+		"--cert: /nowhere/x.pem does not": {"--host", "h", "--tenant", "t", "--cert", "/nowhere/x.pem"},
+		"did you mean mindsphere":         nil,
 	} {
 		line := append([]string{"device", "mindsphere"}, args...)
 		if args == nil {

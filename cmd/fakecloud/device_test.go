@@ -102,6 +102,8 @@ func TestDeviceAzureUsage(t *testing.T) {
 	t.Parallel()
 	empty := filepath.Join(t.TempDir(), "empty.pem")
 	require.NoError(t, os.WriteFile(empty, nil, 0o600))
+	chain := filepath.Join(t.TempDir(), "chain.pem")
+	require.NoError(t, os.WriteFile(chain, []byte("-----BEGIN CERTIFICATE-----\n"), 0o600))
 	cases := map[string]struct {
 		args []string
 		want string
@@ -118,8 +120,9 @@ func TestDeviceAzureUsage(t *testing.T) {
 		"count":            {[]string{"device", "azure", "--count", "-1"}, "must not be negative"},
 		"port":             {[]string{"device", "azure", "--port", "70000"}, "expected 1 to 65535"},
 		"no credential":    {[]string{"device", "azure", "--host", "h"}, "no credential for h"},
-		"no such file":     {[]string{"device", "azure", "--host", "h", "--cert", empty + "x"}, "--cert: open"},
-		"no certificate":   {[]string{"device", "azure", "--host", "h", "--cert", empty}, "failed to find any PEM data"},
+		"no such file":     {[]string{"device", "azure", "--host", "h", "--cert", empty + "x"}, "x does not exist"},
+		"no certificate":   {[]string{"device", "azure", "--host", "h", "--cert", empty}, " is no certificate; PEM begins with -----BEGIN CERTIFICATE-----"},
+		"no key":           {[]string{"device", "azure", "--host", "h", "--cert", chain}, "holds no private key; name its file with --key-file"},
 		"empty ca":         {[]string{"device", "azure", "--host", "h", "--ca", empty}, "no certificate in PEM form"},
 		"bad key":          {[]string{"device", "azure", "--host", "h", "--id", "d", "--key", "?"}, "not base64"},
 	}

@@ -119,7 +119,10 @@ func (a *app) listDevices(ctx context.Context, f *deviceFlags) error {
 	if f.as == "json" {
 		return a.printJSON(list)
 	}
-	if len(list) == 0 {
+	switch {
+	case len(list) == 0 && (f.platform != "" || f.endpoint != ""):
+		fmt.Fprintln(a.out, "no devices there; `fakecloud devices` lists those of all platforms and instances")
+	case len(list) == 0:
 		fmt.Fprintln(a.out, "no devices; `fakecloud add` registers one, and DPS those that it provisions")
 	}
 	for _, d := range list {

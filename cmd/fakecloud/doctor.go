@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/fakecloud/fakecloud/clientkit/azure"
 )
 
 // verdict is what the doctor says of one thing.
@@ -66,6 +69,11 @@ type doctor struct {
 	connection string
 	plain      bool
 
+	// What the flags name, as readFiles has read it.
+	roots  trust
+	client *tls.Certificate // nil without --cert
+	hub    azure.HubConfig  // of --connection-string
+
 	report *report
 	lookup func(ctx context.Context, host string) ([]string, error)
 	now    func() time.Time
@@ -115,6 +123,9 @@ func (d *doctor) host(ctx context.Context, target string) error {
 	if err != nil {
 		return err
 	}
+	if err := d.readFiles(ctx, port); err != nil {
+		return err
+	}
 	if d.name == "" {
 		d.name = host
 	}
@@ -130,10 +141,7 @@ func (d *doctor) host(ctx context.Context, target string) error {
 	defer raw.Close()
 	conn := raw
 	if !d.plain {
-		if conn, err = d.secure(ctx, raw, target, port); err != nil {
-			return err
-		}
-		if conn == nil {
+		if conn = d.secure(ctx, raw, target); conn == nil {
 			return d.report.end("")
 		}
 	}
@@ -168,6 +176,28 @@ func (d *doctor) check(target string) (host, port string, err error) {
 		return "", "", usagef("--timeout must be positive")
 	}
 	return host, port, nil
+}
+
+// readFiles reads what the flags name: a wrong one is told before anything is tried.
+func (d *doctor) readFiles(ctx context.Context, port string) (err error) {
+	if d.plain {
+		return nil
+	}
+	if d.roots, err = d.trusted(ctx, port); err != nil {
+		return err
+	}
+	if d.cert != "" {
+		cert, err := d.certificateFiles()
+		if err != nil {
+			return err
+		}
+		d.client = &cert
+	}
+	if d.connection == "" {
+		return nil
+	}
+	d.hub, err = d.readConnection()
+	return err
 }
 
 // resolve looks the name up.

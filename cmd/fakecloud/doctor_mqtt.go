@@ -103,26 +103,27 @@ func (d *doctor) judgeSilence(err error) {
 	}
 }
 
-// azure connects as the device of a connection string.
-func (d *doctor) azure(ctx context.Context, target string) error {
+// readConnection reads --connection-string.
+func (d *doctor) readConnection() (azure.HubConfig, error) {
 	s, err := azure.ParseConnectionString(d.connection)
 	if err != nil {
-		return usagef("--connection-string: %w", err)
+		return azure.HubConfig{}, usagef("--connection-string: %w", err)
 	}
 	cfg, err := s.HubConfig()
-	if err != nil {
-		return err
+	switch {
+	case err != nil:
+		return cfg, usagef("--connection-string: %w", err)
+	case s.X509 && d.client == nil:
+		return cfg, usagef("the connection string has x509=true: give the certificate with --cert and --key-file")
+	case s.X509:
+		cfg.Credential = azure.X509(*d.client)
 	}
-	if s.X509 {
-		if d.cert == "" {
-			return usagef("the connection string has x509=true: give the certificate with --cert and --key-file")
-		}
-		cert, err := d.certificateFiles()
-		if err != nil {
-			return err
-		}
-		cfg.Credential = azure.X509(cert)
-	}
+	return cfg, nil
+}
+
+// azure connects as the device of a connection string.
+func (d *doctor) azure(ctx context.Context, target string) error {
+	cfg := d.hub
 	cfg.Dial, cfg.TLS = redirect(target), insecure() // the chain was judged before
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
@@ -131,7 +132,7 @@ func (d *doctor) azure(ctx context.Context, target string) error {
 		d.report.fail("CONNECT: "+strings.TrimPrefix(err.Error(), "azure: "), d.why())
 		return nil
 	}
-	d.report.ok("CONNECT: %s accepts %s", s.HostName, s.DeviceID)
+	d.report.ok("CONNECT: %s accepts %s", cfg.Host, cfg.DeviceID)
 	return hub.Close(ctx)
 }
 

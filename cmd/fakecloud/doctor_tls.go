@@ -23,48 +23,36 @@ type trust struct {
 
 // secure does the handshake without verification, judges what the server showed, and returns the connection;
 // nil where the handshake failed.
-func (d *doctor) secure(ctx context.Context, raw net.Conn, target, port string) (net.Conn, error) {
-	trusted, err := d.trusted(ctx, port)
-	if err != nil {
-		return nil, err
-	}
+func (d *doctor) secure(ctx context.Context, raw net.Conn, target string) net.Conn {
 	asked := false
 	cfg := &tls.Config{ServerName: d.name, InsecureSkipVerify: true} // judged below, more closely than by Go
 	if net.ParseIP(d.name) != nil {
 		cfg.ServerName = ""
 	}
-	var client *tls.Certificate
-	if d.cert != "" {
-		cert, err := d.certificateFiles()
-		if err != nil {
-			return nil, err
-		}
-		client = &cert
-	}
 	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		asked = true
-		if client == nil {
+		if d.client == nil {
 			return &tls.Certificate{}, nil
 		}
-		return client, nil
+		return d.client, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
 	conn := tls.Client(raw, cfg)
 	if err := conn.HandshakeContext(ctx); err != nil {
-		what, mend := tlsTrouble(err, target, d.name, asked && client == nil)
+		what, mend := tlsTrouble(err, target, d.name, asked && d.client == nil)
 		d.report.fail("TLS: "+what, mend)
-		return nil, nil
+		return nil
 	}
 	state := conn.ConnectionState()
 	d.report.ok("TLS: %s, %s", tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite))
-	for _, f := range judgeChain(state.PeerCertificates, trusted, d.now()) {
+	for _, f := range judgeChain(state.PeerCertificates, d.roots, d.now()) {
 		d.report.say(f.verdict, f.what, f.mend)
 	}
 	f := judgeName(state.PeerCertificates[0], d.name)
 	d.report.say(f.verdict, f.what, f.mend)
-	d.judgeClient(client, asked)
-	return conn, nil
+	d.judgeClient(d.client, asked)
+	return conn
 }
 
 // trusted finds the roots: --ca, the running instance's where it has that port, or the system's.

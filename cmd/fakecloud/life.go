@@ -62,6 +62,9 @@ messages and faults. It holds keys and secrets as they are, and no connections, 
 			if err := a.adminJSON(cmd.Context(), http.MethodGet, snapshotsPath, nil, &answer); err != nil {
 				return err
 			}
+			if len(answer.Snapshots) == 0 {
+				fmt.Fprintln(a.err, "no snapshots; `fakecloud snapshot save NAME` makes one")
+			}
 			for _, s := range answer.Snapshots {
 				fmt.Fprintf(a.out, "%-32s %s %10d bytes\n", s.Name, s.Made.Format("2006-01-02 15:04:05"), s.Bytes)
 			}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -113,7 +112,7 @@ func (p *pkiTool) showRoot(authority *pki.Authority, file string) error {
 	}
 	fmt.Fprintf(p.out, "%s\n  subject  %s\n  until    %s\n  SHA-256  %s\n  for      %s\n\nNext, with fakecloud serve running:\n  %s\n",
 		file, pki.Name(root.Subject), day(root.NotAfter), sha256, scope,
-		"openssl s_client -connect localhost:8883 -servername localhost -CAfile "+shellQuote(file)+" -verify_return_error </dev/null")
+		"openssl s_client -connect localhost:8883 -servername localhost -CAfile "+quoteShell(file)+" -verify_return_error </dev/null")
 	return nil
 }
 
@@ -129,18 +128,18 @@ func (p *pkiTool) caCommand() *cobra.Command {
   fakecloud pki ca old --key rsa2048 --v1
   fakecloud pki ca camexia --import camexia.pem --import-key camexia.key`,
 		Args: positional(cobra.ExactArgs(1)),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkKey(key); err != nil {
 				return err
 			}
-			to, err := until(days)
+			to, err := until(cmd.Flags(), days)
 			if err != nil {
 				return err
 			}
 			switch {
 			case importKey != "" && importCert == "":
 				return usagef("--import-key needs --import with the CA's certificate")
-			case importCert != "" && (r.Parent != "" || r.X509v1 || r.CommonName != "" || days != 0):
+			case importCert != "" && (r.Parent != "" || r.X509v1 || r.CommonName != "" || !to.IsZero()):
 				return usagef("--import takes a CA as it is: --cn, --days, --parent and --v1 are for one that is made")
 			}
 			cas, err := p.open()
@@ -154,9 +153,9 @@ func (p *pkiTool) caCommand() *cobra.Command {
 			}
 			fmt.Fprintf(p.out, "device CA %s: %s, until %s\n  %s\n", ca.Name, pki.Name(ca.Certificate.Subject), day(ca.Certificate.NotAfter), ca.File)
 			next := fmt.Sprintf("fakecloud pki device dev1 --ca %s%s\n  fakecloud add ca %s --to dps/fakecloud-dps\n  fakecloud add group %s --ca %s   (what it signs may then provision)",
-				ca.Name, p.dataFlag(), shellQuote(ca.File), ca.Name, ca.Name)
+				ca.Name, p.dataFlag(), quoteShell(ca.File), ca.Name, ca.Name)
 			if !ca.CanIssue() {
-				next = fmt.Sprintf("fakecloud pki ca %s --import %s --import-key KEYFILE%s   (to issue with it)", ca.Name, shellQuote(importCert), p.dataFlag())
+				next = fmt.Sprintf("fakecloud pki ca %s --import %s --import-key KEYFILE%s   (to issue with it)", ca.Name, quoteShell(importCert), p.dataFlag())
 			}
 			fmt.Fprintf(p.out, "\nNext:\n  %s\n", next)
 			return nil
@@ -177,14 +176,14 @@ func makeOrImport(cas *pki.DeviceCAs, r pki.CARequest, certFile, keyFile string)
 	if certFile == "" {
 		return cas.CreateCA(r)
 	}
-	cert, err := os.ReadFile(certFile) //nolint:gosec // the user's own file
+	cert, err := readFile("--import", certFile)
 	if err != nil {
-		return pki.CA{}, usagef("--import: %w", err)
+		return pki.CA{}, err
 	}
 	var key []byte
 	if keyFile != "" {
-		if key, err = os.ReadFile(keyFile); err != nil { //nolint:gosec // the user's own file
-			return pki.CA{}, usagef("--import-key: %w", err)
+		if key, err = readFile("--import-key", keyFile); err != nil {
+			return pki.CA{}, err
 		}
 	}
 	return cas.ImportCA(r.Name, cert, key)
@@ -231,19 +230,13 @@ func (p *pkiTool) thumbprintCommand() *cobra.Command {
   openssl s_client -connect localhost:8883 </dev/null | fakecloud pki thumbprint -`,
 		Args: positional(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
-			var data []byte
-			var err error
-			if args[0] == "-" {
-				data, err = io.ReadAll(io.LimitReader(p.in, 2<<20))
-			} else {
-				data, err = os.ReadFile(args[0])
-			}
+			data, err := p.given(args[0])
 			if err != nil {
-				return usagef("%w", err)
+				return err
 			}
 			certs, err := pki.ParseCertificates(data)
 			if err != nil {
-				return usagef("%s: %w", args[0], err)
+				return usagef("FILE: %s: %w", args[0], err)
 			}
 			for _, c := range certs {
 				sha1, sha256 := pki.Thumbprints(c)
@@ -254,12 +247,24 @@ func (p *pkiTool) thumbprintCommand() *cobra.Command {
 	}
 }
 
+// given reads a file, or standard input for -.
+func (p *pkiTool) given(name string) ([]byte, error) {
+	if name != "-" {
+		return readFile("FILE", name)
+	}
+	data, err := io.ReadAll(io.LimitReader(p.in, 2<<20))
+	if err != nil {
+		return nil, usagef("standard input: %w", err)
+	}
+	return data, nil
+}
+
 // dataFlag repeats --data in a line to copy where it is not the default.
 func (p *pkiTool) dataFlag() string {
 	if *p.data == "fakecloud-data" {
 		return ""
 	}
-	return " --data " + shellQuote(*p.data)
+	return " --data " + quoteShell(*p.data)
 }
 
 func keyFlag(fs *pflag.FlagSet, key *string) {
@@ -268,12 +273,12 @@ func keyFlag(fs *pflag.FlagSet, key *string) {
 
 func checkKey(key string) error { return oneOf("key", key, string(pki.ECDSA), string(pki.RSA2048)) }
 
-// until turns --days into an end; 0 is the default of what is made.
-func until(days int) (time.Time, error) {
+// until turns --days into an end; without it the end is the default of what is made.
+func until(fs *pflag.FlagSet, days int) (time.Time, error) {
 	switch {
-	case days == 0:
+	case !fs.Changed("days"):
 		return time.Time{}, nil
-	case days < 0 || days > 36500:
+	case days < 1 || days > 36500:
 		return time.Time{}, usagef("--days %d: it is 1 to 36500; for an expired certificate see fakecloud pki broken expired", days)
 	default:
 		return time.Now().AddDate(0, 0, days), nil

@@ -33,7 +33,7 @@ func (f *issueFlags) registerCA(fs *pflag.FlagSet) {
 }
 
 // request checks the flags and begins a request from them.
-func (f *issueFlags) request(commonName string) (pki.DeviceRequest, error) {
+func (f *issueFlags) request(fs *pflag.FlagSet, commonName string) (pki.DeviceRequest, error) {
 	if err := oneOf("format", f.format, "pem", "pfx", "c"); err != nil {
 		return pki.DeviceRequest{}, err
 	}
@@ -43,7 +43,7 @@ func (f *issueFlags) request(commonName string) (pki.DeviceRequest, error) {
 	if f.password != "" && f.format != "pfx" {
 		return pki.DeviceRequest{}, usagef("--password goes with --format pfx only: PEM files and C headers hold the key in the clear")
 	}
-	to, err := until(f.days)
+	to, err := until(fs, f.days)
 	return pki.DeviceRequest{CommonName: commonName, CA: f.ca, Key: pki.KeyType(f.key), NotAfter: to}, err
 }
 
@@ -60,8 +60,8 @@ func (p *pkiTool) deviceCommand() *cobra.Command {
   fakecloud pki device Flexy205Self --self --key rsa2048 --days 3650
   fakecloud pki device sensor7 --ca plant --format c --out firmware/`,
 		Args: positional(cobra.ExactArgs(1)),
-		RunE: func(_ *cobra.Command, args []string) error {
-			r, err := f.request(args[0])
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := f.request(cmd.Flags(), args[0])
 			if err != nil {
 				return err
 			}
@@ -95,8 +95,8 @@ func (p *pkiTool) chainCommand() *cobra.Command {
 		Example: `  fakecloud pki chain plant
   fakecloud pki chain plant --depth 3 --device sensor7`,
 		Args: positional(cobra.ExactArgs(1)),
-		RunE: func(_ *cobra.Command, args []string) error {
-			r, err := f.request(device)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := f.request(cmd.Flags(), device)
 			if err != nil {
 				return err
 			}
@@ -179,8 +179,8 @@ func (p *pkiTool) brokenCommand() *cobra.Command {
   fakecloud pki broken wrong-ca --cn dev1 --ca plant`,
 		Args:      positional(cobra.ExactArgs(1)),
 		ValidArgs: kinds,
-		RunE: func(_ *cobra.Command, args []string) error {
-			r, err := f.request(device)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := f.request(cmd.Flags(), device)
 			if err != nil {
 				return err
 			}
@@ -192,7 +192,7 @@ func (p *pkiTool) brokenCommand() *cobra.Command {
 			if err != nil {
 				return pkiError(err)
 			}
-			next := append(p.nextForDevice(f, r)[:1], "fakecloud explain "+shellQuote(device))
+			next := append(p.nextForDevice(f, r)[:1], "fakecloud explain "+quoteShell(device))
 			return p.writeDevice(f, r, issued, next)
 		},
 	}
@@ -262,13 +262,13 @@ func (p *pkiTool) nextForDevice(f *issueFlags, r pki.DeviceRequest) []string {
 	case "c":
 		return []string{fmt.Sprintf("#include %q", fileName(r.CommonName)+".h")}
 	}
-	certificate, key := shellQuote(base+"_chain.pem"), shellQuote(base+".key")
-	first := "fakecloud add hub-device " + shellQuote(r.CommonName) + " --cert " + shellQuote(base+".pem")
+	certificate, key := quoteShell(base+"_chain.pem"), quoteShell(base+".key")
+	first := "fakecloud add hub-device " + quoteShell(r.CommonName) + " --cert " + quoteShell(base+".pem")
 	if !r.Self && (r.CA == "" || r.CA == pki.DemoCA) {
-		first = "fakecloud device azure --id " + shellQuote(r.CommonName) + " --cert " + certificate + " --key-file " + key
+		first = "fakecloud device azure --id " + quoteShell(r.CommonName) + " --cert " + certificate + " --key-file " + key
 	}
 	return []string{first, fmt.Sprintf(`mosquitto_pub -h localhost -p 8883 --cafile %s --cert %s --key %s -i %s -u %s -q 1 -t %s -m '{"temperature":21.5}'`,
-		shellQuote(filepath.Join(*p.data, "pki", "root.pem")), certificate, key, shellQuote(r.CommonName),
-		shellQuote("fakecloud-hub.azure-devices.net/"+r.CommonName+"/?api-version=2021-04-12"),
-		shellQuote("devices/"+r.CommonName+"/messages/events/"))}
+		quoteShell(filepath.Join(*p.data, "pki", "root.pem")), certificate, key, quoteShell(r.CommonName),
+		quoteShell("fakecloud-hub.azure-devices.net/"+r.CommonName+"/?api-version=2021-04-12"),
+		quoteShell("devices/"+r.CommonName+"/messages/events/"))}
 }

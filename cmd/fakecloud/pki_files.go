@@ -72,14 +72,3 @@ func fileName(commonName string) string {
 	}
 	return name
 }
-
-// shellQuote quotes text for a POSIX shell where it needs it.
-func shellQuote(text string) string {
-	plain := func(r rune) bool {
-		return (r >= 'a' && r <= 'z') || (r >= 'A' && r <= 'Z') || (r >= '0' && r <= '9') || strings.ContainsRune("-_./:=@,", r)
-	}
-	if text != "" && strings.IndexFunc(text, func(r rune) bool { return !plain(r) }) < 0 {
-		return text
-	}
-	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
-}

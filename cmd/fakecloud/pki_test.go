@@ -183,12 +183,13 @@ func TestPKIWrongUsage(t *testing.T) {
 		want string
 	}{
 		"unknown command":  {"frob", "unknown command"},
-		"no name":          {"device", "accepts 1 arg"},
+		"no name":          {"device", "pki device wants CN; see"},
 		"unknown flag":     {"device d --frob", "unknown flag"},
 		"format":           {"device d --format der", "pem, pfx, c"},
 		"key":              {"device d --key dsa", "ecdsa, rsa2048"},
 		"password":         {"device d --password x", "pfx only"},
 		"days":             {"device d --days -1", "pki broken expired"},
+		"no days":          {"device d --days 0", "it is 1 to 36500"},
 		"long name":        {"device " + strings.Repeat("x", 65), "1 to 64"},
 		"unknown CA":       {"device d --ca nope", "fakecloud pki ca nope"},
 		"self with CA":     {"device d --self --ca demo-ca", "one or the other"},

@@ -41,7 +41,7 @@ func (a *app) announce(p *plane.Plane, f *serveFlags) {
 		if scope := e.Facts["idScope"]; scope != "" {
 			facts = "  ID scope " + scope
 		}
-		fmt.Fprintf(a.out, "  %-8s %s%s\n", e.Platform, strings.Join(e.Hosts[:min(2, len(e.Hosts))], ", "), facts)
+		fmt.Fprintf(a.out, "  %-10s %s%s\n", e.Platform, strings.Join(e.Hosts[:min(2, len(e.Hosts))], ", "), facts)
 	}
 	if f.adminURL != "" {
 		fmt.Fprint(a.out, hints(f.adminURL))

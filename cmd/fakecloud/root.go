@@ -89,6 +89,7 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.PersistentFlags().StringVar(&a.adminURL, "admin", a.env("FAKECLOUD_ADMIN"),
 		"`URL` of the running instance's admin API (env FAKECLOUD_ADMIN; default "+defaultAdmin+")")
+	root.PersistentFlags().Lookup("admin").DefValue = "" // what the environment says is not the default
 	root.AddCommand(a.commands()...)
 	// fakecloud alone is fakecloud serve, with the same flags.
 	serve := a.serveCommand()
@@ -103,5 +104,11 @@ func (a *app) root() *cobra.Command {
 		return serve.RunE(cmd, args)
 	}
 	root.Flags().AddFlagSet(serve.Flags())
+	wrapHelp(root)
+	root.InitDefaultCompletionCmd()
+	if completion, _, err := root.Find([]string{"completion"}); err == nil {
+		completion.Args = positional(cobra.NoArgs)
+		completion.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
 	return root
 }

@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/fakecloud/fakecloud/internal/explain"
 	"github.com/fakecloud/fakecloud/internal/rule"
 )
 
@@ -51,7 +53,7 @@ func chosenRows(args []string) (rows []rule.Row, full bool, err error) {
 		return all, false, nil
 	}
 	if row, ok := rule.FindRow(allRules(), rule.ID(args[0])); ok {
-		return []rule.Row{row}, true, nil
+		return []rule.Row{row}, true, checkCause(args[0], row)
 	}
 	prefix := strings.ToUpper(strings.TrimSuffix(args[0], "-")) + "-"
 	for _, row := range all {
@@ -60,9 +62,37 @@ func chosenRows(args []string) (rows []rule.Row, full bool, err error) {
 		}
 	}
 	if len(rows) == 0 {
-		return nil, false, fmt.Errorf("no such rule; `fakecloud rules` lists them")
+		return nil, false, noSuchRule(args[0], all)
 	}
 	return rows, true, nil
+}
+
+// checkCause finds an id that names a cause which its row has not.
+func checkCause(id string, row rule.Row) error {
+	_, cause, named := strings.Cut(id, "/")
+	var causes []string
+	for _, c := range row.Causes {
+		causes = append(causes, c.ID)
+	}
+	if !named || !row.Enforced || slices.ContainsFunc(causes, func(c string) bool { return strings.EqualFold(c, cause) }) {
+		return nil
+	}
+	return fmt.Errorf("no such rule: %s has no cause %q; it has %s%s", row.ID, cause, strings.Join(causes, ", "), meant(explain.Closest(cause, causes)))
+}
+
+// noSuchRule says where the rules are that an id was probably meant to be among.
+func noSuchRule(id string, all []rule.Row) error {
+	prefix, _, _ := strings.Cut(strings.ToUpper(id), "-")
+	var prefixes []string
+	for _, row := range all {
+		if p, _, _ := strings.Cut(string(row.ID), "-"); !slices.Contains(prefixes, p) {
+			prefixes = append(prefixes, p)
+		}
+	}
+	if slices.Contains(prefixes, prefix) {
+		return fmt.Errorf("no such rule: %q; `fakecloud rules %s` lists those of its kind", id, prefix)
+	}
+	return fmt.Errorf("no such rule: %q; their ids begin with %s%s", id, strings.Join(prefixes, ", "), meant(explain.Closest(prefix, prefixes)))
 }
 
 func onlyEnforced(rows []rule.Row) []rule.Row {

@@ -59,6 +59,8 @@ addresses, any free ports.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runOne(cmd, f, targets, args) },
 	}
 	f.register(cmd.Flags())
+	data := cmd.Flags().Lookup("data")
+	data.DefValue, data.Usage = "", "directory of PKI and state (default none: nothing is kept)"
 	for name, value := range map[string]string{"admin-port": "0", "proxy-port": "0", "edge-port": "0", "log-level": "error"} {
 		flag := cmd.Flags().Lookup(name)
 		flag.DefValue = value

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fakecloud/fakecloud/internal/explain"
 	"github.com/fakecloud/fakecloud/internal/fault"
 )
 
@@ -58,7 +59,8 @@ func chosenScenarios(args []string) ([]fault.Scenario, error) {
 	}
 	s, ok := fault.FindScenario(name)
 	if !ok {
-		return nil, usagef("there is no scenario %q; it is one of %s", args[0], strings.Join(fault.ScenarioNames(), ", "))
+		return nil, usagef("there is no scenario %q; it is one of %s%s", args[0], strings.Join(fault.ScenarioNames(), ", "),
+			meant(explain.Closest(args[0], fault.ScenarioNames())))
 	}
 	return []fault.Scenario{*s}, nil
 }

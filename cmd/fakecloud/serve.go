@@ -31,6 +31,11 @@ func (a *app) serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run every platform until SIGINT or SIGTERM (what fakecloud does without a command)",
+		Long: `Runs every platform until SIGINT or SIGTERM. fakecloud without a command does the same.
+
+Each flag but --config is also a variable of the environment (--mqtts-port is FAKECLOUD_MQTTS_PORT) and a
+key of the world file's section serve: the flag wins over the variable, that over the world file.
+FAKECLOUD_WORLD holds a world file's text.`,
 		Example: `  fakecloud serve
   fakecloud serve --config world.yaml --data ./state
   fakecloud serve --ephemeral --mqtts-port 0 --admin-port 0 --log-format json`,

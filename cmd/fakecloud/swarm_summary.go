@@ -70,12 +70,17 @@ func (s *swarm) summarize(ctx context.Context) error {
 
 func (r swarmSummary) text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d of %d devices connected, %d messages acknowledged in %.1f s: %.0f a second\n", r.Connected, r.Devices, r.Acknowledged, r.Seconds, r.Rate)
+	fmt.Fprintf(&b, "%d of %d devices connected, %d messages acknowledged in %.1f s: %s a second\n", r.Connected, r.Devices, r.Acknowledged, r.Seconds, rateText(r.Rate))
 	fmt.Fprintf(&b, "\n%-12s %9s %9s %9s %9s\n", "", "p50", "p95", "p99", "max")
 	for _, row := range []struct {
-		what string
-		s    spread
-	}{{"connecting", r.Connecting}, {"messages", r.Messages}} {
+		what  string
+		times int
+		s     spread
+	}{{"connecting", r.Connected, r.Connecting}, {"messages", r.Acknowledged, r.Messages}} {
+		if row.times == 0 {
+			fmt.Fprintf(&b, "%-12s %9s %9s %9s %9s\n", row.what, "-", "-", "-", "-")
+			continue
+		}
 		fmt.Fprintf(&b, "%-12s %6.1f ms %6.1f ms %6.1f ms %6.1f ms\n", row.what, row.s.P50, row.s.P95, row.s.P99, row.s.Max)
 	}
 	if r.Lost > 0 {
@@ -92,6 +97,14 @@ func (r swarmSummary) text() string {
 	list("failures", r.Failures)
 	list("refusals in the journal, by rule (fakecloud rules ID)", r.Rules)
 	return b.String()
+}
+
+// rateText rounds a rate to what can be told of it: a slow swarm's is not 0.
+func rateText(perSecond float64) string {
+	if perSecond < 10 {
+		return strconv.FormatFloat(perSecond, 'f', 1, 64)
+	}
+	return strconv.FormatFloat(perSecond, 'f', 0, 64)
 }
 
 // rules counts the refusals that the running instance has noted since the start, by rule.
@@ -173,6 +186,6 @@ func (s *swarm) progressLine(after time.Duration) string {
 		done, all = t.acknowledged+t.failed, s.n*s.count
 	}
 	full := min(barWidth*done/max(all, 1), barWidth)
-	return fmt.Sprintf("[%s%s] %d/%d connected, %d acknowledged, %.0f a second, %d failed", strings.Repeat("#", full),
-		strings.Repeat(".", barWidth-full), t.up, s.n, t.acknowledged, float64(t.acknowledged)/max(after.Seconds(), 0.001), t.failed)
+	return fmt.Sprintf("[%s%s] %d/%d connected, %d acknowledged, %s a second, %d failed", strings.Repeat("#", full),
+		strings.Repeat(".", barWidth-full), t.up, s.n, t.acknowledged, rateText(float64(t.acknowledged)/max(after.Seconds(), 0.001)), t.failed)
 }

@@ -95,7 +95,7 @@ func TestSwarmInterrupted(t *testing.T) {
 	require.NoError(t, err)
 	goleak.VerifyNone(t, before)
 
-	// So does one whose time is up; the bar's line tells how far it is.
+	// So does one whose time is up.
 	_, s, _ = swarmOf(t, t.Context(), "--admin", admin, "swarm", "iotda", "-n", "2", "--count", "0", "--interval", "1ms", "--duration", "50ms")
 	require.Less(t, s.Seconds, 30.0)
 }
@@ -105,29 +105,29 @@ func TestSwarmUsage(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty.pem")
 	require.NoError(t, os.WriteFile(empty, nil, 0o600))
 	for want, args := range map[string][]string{
-		"wants a platform":               {},
-		"did you mean iotda":             {"iota"},
-		"-n is 0":                        {"azure", "-n", "0"},
-		"--ramp and --duration":          {"azure", "--ramp", "-1"},
-		"--prefix is empty":              {"azure", "--prefix", ""},
-		"belong together":                {"azure", "--x509", "--issuer", "x"},
-		"--format is one of":             {"azure", "--format", "x"},
-		"--interval must not":            {"azure", "--interval", "-1s"},
-		"--x509 and --group-key":         {"azure", "--x509", "--group-key", "AAAA"},
-		"--issuer is for --x509":         {"azure", "--issuer", "x", "--issuer-key", "y"},
-		"--host needs --id-scope":        {"azure", "--host", "h"},
-		"no credential for h: give --gr": {"azure", "--host", "h", "--id-scope", "s"},
-		"--group-key: ":                  {"azure", "--host", "h", "--id-scope", "s", "--group-key", "?"},
-		"--issuer: open":                 {"azure", "--host", "h", "--id-scope", "s", "--x509", "--issuer", "/nowhere/x", "--issuer-key", empty},
-		"--issuer-key: open":             {"azure", "--host", "h", "--id-scope", "s", "--x509", "--issuer", empty, "--issuer-key", "/nowhere/x"},
-		"--issuer: ":                     {"azure", "--host", "h", "--id-scope", "s", "--x509", "--issuer", empty, "--issuer-key", empty},
-		"--region is one of":             {"mindsphere", "--region", "eu3"},
-		"--host needs --tenant":          {"mindsphere", "--host", "h"},
-		"no credential for h: give --se": {"iotda", "--host", "h"},
-		"--host needs --hub and --key":   {"edge", "--host", "h"},
-		"--key: ":                        {"edge", "--host", "h", "--hub", "g", "--key", "?"},
-		"--sign is one of":               {"iotda", "--sign", "9"},
-		"expected a JSON object":         {"iotda", "--message", "80"},
+		"wants a platform":                        {},
+		"did you mean iotda":                      {"iota"},
+		"-n is 0":                                 {"azure", "-n", "0"},
+		"--ramp and --duration":                   {"azure", "--ramp", "-1"},
+		"--prefix is empty":                       {"azure", "--prefix", ""},
+		"belong together":                         {"azure", "--x509", "--issuer", "x"},
+		"--format is one of":                      {"azure", "--format", "x"},
+		"--interval must not":                     {"azure", "--interval", "-1s"},
+		"--x509 and --group-key":                  {"azure", "--x509", "--group-key", "AAAA"},
+		"--issuer is for --x509":                  {"azure", "--issuer", "x", "--issuer-key", "y"},
+		"--host needs --id-scope":                 {"azure", "--host", "h"},
+		"no credential for h: give --gr":          {"azure", "--host", "h", "--id-scope", "s"},
+		"--group-key: ":                           {"azure", "--host", "h", "--id-scope", "s", "--group-key", "?"},
+		"--issuer: /nowhere/x does not exist":     {"azure", "--host", "h", "--id-scope", "s", "--x509", "--issuer", "/nowhere/x", "--issuer-key", empty},
+		"--issuer-key: /nowhere/x does not exist": {"azure", "--host", "h", "--id-scope", "s", "--x509", "--issuer", empty, "--issuer-key", "/nowhere/x"},
+		"--issuer: ":                              {"azure", "--host", "h", "--id-scope", "s", "--x509", "--issuer", empty, "--issuer-key", empty},
+		"--region is one of":                      {"mindsphere", "--region", "eu3"},
+		"--host needs --tenant":                   {"mindsphere", "--host", "h"},
+		"no credential for h: give --se":          {"iotda", "--host", "h"},
+		"--host needs --hub and --key":            {"edge", "--host", "h"},
+		"--key: ":                                 {"edge", "--host", "h", "--hub", "g", "--key", "?"},
+		"--sign is one of":                        {"iotda", "--sign", "9"},
+		"expected a JSON object":                  {"iotda", "--message", "80"},
 	} {
 		a, _, errOut := testApp(t)
 		require.Equal(t, 2, a.run(t.Context(), append([]string{"swarm"}, args...)), want)
@@ -184,8 +184,10 @@ func TestProgressLine(t *testing.T) {
 	for range 4 {
 		s.stats.acknowledged(time.Millisecond)
 	}
-	require.Equal(t, "[############............] 1/4 connected, 4 acknowledged, 2 a second, 0 failed", s.progressLine(2*time.Second))
+	require.Equal(t, "[############............] 1/4 connected, 4 acknowledged, 2.0 a second, 0 failed", s.progressLine(2*time.Second))
 	require.NotContains(t, swarmSummary{}.text(), "failures")
+	require.Regexp(t, `(?m)^connecting +- +- +- +-$`, swarmSummary{}.text(), "no time was measured")
+	require.Contains(t, swarmSummary{Acknowledged: 3, Rate: 0.43}.text(), "3 messages acknowledged in 0.0 s: 0.4 a second")
 	require.Contains(t, swarmSummary{Lost: 3}.text(), "3 connections were lost")
 	require.False(t, bytes.ContainsRune([]byte(s.progressLine(0)), '\n'))
 }

@@ -2,9 +2,11 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -17,10 +19,25 @@ import (
 func positional(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
-			return usagef("%w%s", err, help(cmd, nearCommands(cmd, args)))
+			return usagef("%s%s", argumentsWanted(cmd, args), help(cmd, nearCommands(cmd, args)))
 		}
 		return nil
 	}
+}
+
+// argumentsWanted says what a command wants in place of wrong arguments.
+func argumentsWanted(cmd *cobra.Command, args []string) string {
+	wanted := strings.TrimSpace(strings.TrimPrefix(cmd.Use, cmd.Name()))
+	name := strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" ")
+	switch {
+	case wanted == "" && cmd.HasAvailableSubCommands():
+		return fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath())
+	case wanted == "":
+		return fmt.Sprintf("%s takes no argument: %q", name, args[0])
+	case len(args) == 0:
+		return fmt.Sprintf("%s wants %s", name, wanted)
+	}
+	return fmt.Sprintf("%s wants %s, and got %d arguments", name, wanted, len(args))
 }
 
 // nearCommands are the commands below cmd that the first argument was probably meant to be.
@@ -77,7 +94,54 @@ func help(cmd *cobra.Command, near []string) string {
 	if len(near) == 0 {
 		return "; see " + cmd.CommandPath() + " --help"
 	}
-	return "; did you mean " + strings.Join(near, " or ") + "? See " + cmd.CommandPath() + " --help"
+	return meant(near) + " See " + cmd.CommandPath() + " --help"
+}
+
+// meant asks for what was probably meant; empty when nothing comes near.
+func meant(near []string) string {
+	if len(near) == 0 {
+		return ""
+	}
+	return "; did you mean " + strings.Join(near, " or ") + "?"
+}
+
+// helpWidth is how long a line of a help text may be.
+const helpWidth = 118
+
+// wrapHelp breaks the long lines of the help texts of cmd and all below it.
+func wrapHelp(cmd *cobra.Command) {
+	cmd.Long = wrap(cmd.Long, helpWidth)
+	for _, below := range cmd.Commands() {
+		wrapHelp(below)
+	}
+}
+
+// wrap breaks lines between words where they are longer than width. Indented lines are tables and stay.
+func wrap(text string, width int) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if utf8.RuneCountInString(line) <= width || strings.HasPrefix(line, " ") {
+			continue
+		}
+		var b strings.Builder
+		column := 0
+		for _, word := range strings.Fields(line) {
+			n := utf8.RuneCountInString(word)
+			switch {
+			case column == 0:
+			case column+1+n > width:
+				b.WriteByte('\n')
+				column = 0
+			default:
+				b.WriteByte(' ')
+				column++
+			}
+			b.WriteString(word)
+			column += n
+		}
+		lines[i] = b.String()
+	}
+	return strings.Join(lines, "\n")
 }
 
 // oneOf checks a flag that names one of a few things.
@@ -87,7 +151,7 @@ func oneOf(flag, value string, legal ...string) error {
 			return nil
 		}
 	}
-	return usagef("--%s is one of %s", flag, strings.Join(legal, ", "))
+	return usagef("--%s is one of %s%s", flag, strings.Join(legal, ", "), meant(explain.Closest(value, legal)))
 }
 
 // offer makes shell completion offer the values of a flag.
