@@ -39,8 +39,11 @@ func (d *Door) serveStream(s *sock, conn net.Conn, hangUp func(), h Hello, peer 
 	c, raw, err := readConnect(conn)
 	if err != nil {
 		r := d.firstPacketRefusal(s, err, raw)
-		if r.Rule == "DOOR-2/timeout" {
+		switch {
+		case r.Rule == "DOOR-2/timeout":
 			r.Detail = fmt.Sprintf("no whole CONNECT within %s", wait)
+		case r.Rule == "DOOR-2/closed" && peer.Transport == webSocket: // TLS and HTTP are behind it, so trust is not the matter
+			r.Rule, r.Expected = "DOOR-2/websocket", r.Expected+", in masked binary frames (RFC 6455, section 5)"
 		}
 		d.refuse(s, r, "")
 		hangUp()

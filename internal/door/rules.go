@@ -79,6 +79,7 @@ var doorRules = []rule.Rule{
 	{ID: "DOOR-2", Title: "No CONNECT comes: closed", Source: "https://learn.microsoft.com/azure/iot-hub/iot-hub-mqtt-5-reference", Grade: rule.Documented, Causes: []rule.Cause{
 		{ID: "timeout", Why: "The connection stood open without a whole CONNECT packet.", Fix: "Let the client send CONNECT as soon as it is connected. A CONNECT that claims to be longer than it is has the same effect."},
 		{ID: "closed", Why: "The client closed the connection before it sent CONNECT. Clients that check the certificate after the handshake do so when they do not trust it.", Fix: trustFix},
+		{ID: "websocket", Why: "The client ended the WebSocket, or broke its framing, before it sent CONNECT. A text frame, or one without a mask, does so.", Fix: "Send MQTT in binary frames, beginning with CONNECT; in libraries that ask for it, the message type is binary."},
 	}},
 	{ID: "DOOR-3", Title: "The first packet is not CONNECT: closed", Source: mqttSpec, Grade: rule.Documented, Causes: []rule.Cause{
 		{ID: "packet", Why: "The client sent another MQTT packet before CONNECT.", Fix: "Send CONNECT first, on every new connection."},

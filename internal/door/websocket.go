@@ -46,9 +46,12 @@ func Upgrade(w http.ResponseWriter, r *http.Request, limit int64, subprotocols .
 	ws.SetReadLimit(limit)
 	v.sock.handedOver.Store(true)
 	peer := PeerOf(r)
-	peer.Transport = "wss"
+	peer.Transport = webSocket
 	return &stream{Conn: conn, ws: ws, below: v.sock}, peer, nil
 }
+
+// webSocket is how a peer's transport is called that came through Upgrade.
+const webSocket = "wss"
 
 // maxFrame is the largest WebSocket message of an MQTT stream: above every platform's largest packet, so
 // that the platform's own rule fires first.

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fakecloud/fakecloud/internal/journal"
+	"github.com/fakecloud/fakecloud/internal/rule"
 )
 
 // spoken lets both platforms of the rig speak MQTT over WebSocket at the hub's path.
@@ -65,6 +66,33 @@ func TestWebSocketWithoutAConnect(t *testing.T) {
 	_, err := io.ReadAll(in)
 	require.NoError(t, err)
 	r.refused("DOOR-2/timeout")
+}
+
+// What ends a WebSocket before its CONNECT is not what ends a TLS connection there: the client does trust the server.
+func TestWebSocketThatEndsBeforeItsConnect(t *testing.T) {
+	t.Parallel()
+	connect := connectPacket("dev-01", hubUser)
+	for name, sent := range map[string][]byte{
+		"text frame":  frame(1, connect),
+		"no mask":     append([]byte{0x82, byte(len(connect))}, connect...),
+		"close frame": frame(8, []byte{0x03, 0xe8}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, spoken)
+			conn := r.mustTLS(r.Ports().HTTPS[0], hubName, nil)
+			in, answer := r.upgrade(conn, "mqtt")
+			require.Equal(t, http.StatusSwitchingProtocols, answer.StatusCode)
+			_, err := conn.Write(sent)
+			require.NoError(t, err)
+			_, _ = in.Read(make([]byte, 128)) // a close frame, or the end
+			_ = conn.Close()                  // the library waits some seconds for the client's own close frame
+			e := r.refused("DOOR-2/websocket")
+			require.Equal(t, hubName, e.Endpoint)
+			require.Contains(t, e.Expected, "binary frames")
+			rule.Proves(t, "DOOR-2/websocket")
+		})
+	}
 }
 
 // An upgrade at another path is an HTTP request like any other.
