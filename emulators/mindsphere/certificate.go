@@ -118,6 +118,9 @@ func (s *Service) strange(presented []*x509.Certificate, anchors []anchor, prefe
 			fmt.Sprintf("the certificate was issued by the intermediate %s; MindConnect MQTT wants it issued by the uploaded CA itself", clip(pki.Name(leaf.Issuer))),
 			describe(leaf), expected)
 	}
+	if leaf.Issuer.CommonName == ownIssuer {
+		return refuse("MS-6/deleted", "MindSphere has issued the certificate itself, and knows it no more", describe(leaf), "a certificate that agentCertificates lists")
+	}
 	r := refuse("MS-6/unknown-ca", fmt.Sprintf("no tenant has a CA certificate %s", clip(pki.Name(leaf.Issuer))), describe(leaf), expected)
 	if bytes.Equal(leaf.RawIssuer, leaf.RawSubject) {
 		r.Detail = "the client certificate is self-signed"

@@ -67,6 +67,9 @@ func (s *Service) IssueCertificate(tenant, name, owner string) (c IssuedCertific
 	return c, string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(private)})), nil
 }
 
+// ownIssuer is the common name of who has issued what the service itself has issued.
+const ownIssuer = "MindSphere agent certificates"
+
 // mint makes a key and a certificate for a year. The issuer's key is thrown away: the service knows what it
 // has issued by its thumbprint.
 func (s *Service) mint(name string) (*x509.Certificate, *rsa.PrivateKey, error) {
@@ -85,7 +88,7 @@ func (s *Service) mint(name string) (*x509.Certificate, *rsa.PrivateKey, error) 
 	now := s.clock.Wall().UTC().Truncate(time.Second)
 	leaf := &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: name}, NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(1, 0, 0),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
-	ca := &x509.Certificate{Subject: pkix.Name{CommonName: "MindSphere agent certificates"}}
+	ca := &x509.Certificate{Subject: pkix.Name{CommonName: ownIssuer}}
 	der, err := x509.CreateCertificate(rand.Reader, leaf, ca, key.Public(), issuer)
 	if err != nil {
 		return nil, nil, err

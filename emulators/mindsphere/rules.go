@@ -61,6 +61,7 @@ var Rules = []rule.Rule{
 		Causes: []rule.Cause{
 			{ID: "no-certificate", Why: "The agent presented no client certificate.", Fix: "Give the client its certificate and key, with mosquitto: --cert device_chain.pem --key device.key."},
 			{ID: "unknown-ca", Why: "No tenant has the CA that has issued the certificate.", Fix: "Upload the CA certificate to the tenant and verify it, or issue the certificate with a CA that is there."},
+			{ID: "deleted", Why: "MindSphere has issued the certificate itself, but it was deleted since, or is another instance's.", Fix: "Make a new one: POST /api/mindconnectmqtt/v3/agentCertificates."},
 			{ID: "unverified", Why: "The CA is uploaded, but possession of its key was never proven.", Fix: "Issue a certificate with the registration code as common name and upload it as verification."},
 			{ID: "intermediate", Why: "The certificate was issued by an intermediate CA, which MindConnect MQTT does not support.", Fix: "Issue the certificate with the uploaded CA itself, or upload the intermediate as the tenant's CA."},
 			{ID: "signature", Why: "The certificate names a CA of the tenant as issuer, but another key has signed it.", Fix: "Issue the certificate with the key of the uploaded CA, or upload the CA certificate that belongs to that key."},

@@ -364,3 +364,19 @@ func TestTakeover(t *testing.T) {
 		rule.Proves(t, "MS-7", "MS-7/takeover")
 	})
 }
+
+// MS-6: a certificate that MindSphere has issued itself is good at once, and no more when it was deleted.
+func TestIssuedCertificate(t *testing.T) {
+	onWire(t, func(t *testing.T, s *server) {
+		issued, _, err := s.svc.IssueCertificate("camexia", "device001", "")
+		require.NoError(t, err)
+		certs, err := pki.ParseCertificates([]byte(issued.Certificate))
+		require.NoError(t, err)
+		c := s.attempt(t, brokertest.Connect{ClientID: "camexia_device001"}, certs...)
+		c.Expect(0x20, 2, 0, 0)
+		require.True(t, s.svc.DeleteIssuedCertificate("camexia", issued.ID))
+		s.attempt(t, brokertest.Connect{ClientID: "camexia_device001"}, certs...).ExpectClosed()
+		require.Contains(t, s.refusedAs(t, "MS-6/deleted").Fix, "agentCertificates")
+		rule.Proves(t, "MS-6/deleted")
+	})
+}

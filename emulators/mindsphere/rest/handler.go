@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -227,7 +228,12 @@ func (c *call) json(into any) bool {
 		return false
 	}
 	if err := json.Unmarshal(text, into); err != nil {
-		c.fail(http.StatusBadRequest, "mdsp.core.generic.invalidRequestBodyProperty", "the body is not the JSON that is wanted: "+err.Error())
+		why := err.Error()
+		var other *json.UnmarshalTypeError
+		if errors.As(err, &other) {
+			why = fmt.Sprintf("%s is a JSON %s", cmp.Or(other.Field, "it"), other.Value)
+		}
+		c.fail(http.StatusBadRequest, "mdsp.core.generic.invalidRequestBodyProperty", "the body is not the JSON that is wanted: "+why)
 		return false
 	}
 	return true

@@ -133,6 +133,11 @@ func TestRejectedJobs(t *testing.T) {
 		require.NotEmpty(t, e.Fix)
 		rule.Proves(t, c.rule, "MS-27")
 	}
+	for body, message := range map[string]string{`{"clientIds":"camexia_a"}`: "clientIds is a JSON string", `[]`: "it is a JSON array", `{`: "unexpected end of JSON input"} {
+		var f failure
+		require.Equal(t, 400, g.do(t, "POST", jobs, body, &f))
+		require.Equal(t, "the body is not the JSON that is wanted: "+message, f.Errors[0].Message)
+	}
 	require.Empty(t, g.svc.Jobs("camexia"))
 }
 
@@ -376,7 +381,7 @@ func TestAgentCertificates(t *testing.T) {
 	require.Equal(t, 404, g.do(t, "DELETE", path+"/"+made.ID, "", nil))
 	require.Equal(t, 404, g.do(t, "GET", path+"/"+made.ID, "", nil))
 	_, err = g.svc.Authenticate(c)
-	require.ErrorContains(t, err, "MS-6/unknown-ca")
+	require.ErrorContains(t, err, "MS-6/deleted")
 }
 
 // The published rate limits, when they are switched on.
