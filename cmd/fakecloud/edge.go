@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -120,8 +122,8 @@ func (a *app) actOnGateway(ctx context.Context, args []string, path string, body
 func (a *app) printGateway(g gatewayState) {
 	fmt.Fprintf(a.out, "%s  %s of %s  upstream %s\n", g.Name, g.DeviceID, g.Hub, g.Upstream)
 	fmt.Fprintf(a.out, "  children  %s\n  connected %s\n", listed(g.Children), listed(g.Clients))
-	for name, route := range g.Routes {
-		fmt.Fprintf(a.out, "  route     %s: %s\n", name, route)
+	for _, name := range slices.Sorted(maps.Keys(g.Routes)) {
+		fmt.Fprintf(a.out, "  route     %s: %s\n", name, g.Routes[name])
 	}
 	fmt.Fprintf(a.out, "  queue     %d messages, %d bytes\n", g.Queue.Messages, g.Queue.Bytes)
 	for _, l := range g.Queue.Lanes {
