@@ -269,6 +269,13 @@ func TestDoctorInstance(t *testing.T) {
 	require.Equal(t, 0, code, text)
 	require.Contains(t, text, "trusted by the running instance")
 	require.Contains(t, text, "CONNECT: fakecloud-hub.azure-devices.net accepts demo-sas")
+	gateway := net.JoinHostPort("127.0.0.1", strconv.Itoa(cloud.Ports().Edge))
+	for _, args := range [][]string{{address, "--name", "mygateway.contoso.com"}, {gateway}} {
+		code, text = doctor(args...)
+		require.Equal(t, 0, code, text)
+		require.Contains(t, text, "CN=Azure_IoT_Hub_CA_Cert_Test_Only")
+		require.Contains(t, text, "trusted by the running instance")
+	}
 	code, text = doctor(address, "--connection-string", "HostName=fakecloud-hub.azure-devices.net;DeviceId=demo-sas;SharedAccessKey=AAAA")
 	require.Equal(t, 1, code)
 	require.Contains(t, text, "return code 5 (not authorized)\n     -> why: fakecloud explain --last")

@@ -75,14 +75,12 @@ func (d *doctor) trusted(ctx context.Context, port string) (trust, error) {
 			if fmt.Sprint(open) != port {
 				continue
 			}
-			text, err := d.app.adminBytes(ctx, adminRequest{Path: "/api/v1/ca.pem"})
+			roots, err := d.instanceRoots(ctx, open != p.HTTPS)
 			if err != nil {
 				return trust{}, err
 			}
-			if roots, err := pki.ParseCertificates(text); err == nil {
-				d.env.local = true
-				return trustOf("the running instance", roots), nil
-			}
+			d.env.local = true
+			return trustOf("the running instance", roots), nil
 		}
 	}
 	pool, err := x509.SystemCertPool()
@@ -90,6 +88,28 @@ func (d *doctor) trusted(ctx context.Context, port string) (trust, error) {
 		pool = x509.NewCertPool()
 	}
 	return trust{from: "this system's roots", pool: pool}, nil
+}
+
+// instanceRoots asks the running instance for its root, and for that of its gateways where they may stand behind
+// the port.
+func (d *doctor) instanceRoots(ctx context.Context, gateways bool) ([]*x509.Certificate, error) {
+	paths := []string{"/api/v1/ca.pem"}
+	if gateways {
+		paths = append(paths, "/api/v1/pki/"+pki.EdgeRootFile)
+	}
+	var all []*x509.Certificate
+	for _, path := range paths {
+		text, err := d.app.adminBytes(ctx, adminRequest{Path: path})
+		if err != nil {
+			return nil, err
+		}
+		roots, err := pki.ParseCertificates(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s of the running instance: %w", path, err)
+		}
+		all = append(all, roots...)
+	}
+	return all, nil
 }
 
 func trustOf(from string, roots []*x509.Certificate) trust {
