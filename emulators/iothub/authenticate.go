@@ -143,12 +143,16 @@ func (s *Service) hostRefusal(seen string, expected []string) *rule.Refusal {
 	for _, h := range s.Hubs() {
 		hubs = append(hubs, h.Host)
 	}
-	expected = append(hubs, expected...)
+	for _, name := range expected {
+		if !slices.Contains(hubs, name) {
+			hubs = append(hubs, name)
+		}
+	}
 	detail := fmt.Sprintf("no hub here is called %s", quote(seen))
 	if near != "" {
 		detail += "; the closest is " + near
 	}
-	return refusal("HUB-11/host", detail, quote(seen), listed(expected))
+	return refusal("HUB-11/host", detail, quote(seen), listed(hubs))
 }
 
 func (s *Service) unknownDevice(hub, id string) *rule.Refusal {

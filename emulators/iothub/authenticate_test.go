@@ -293,4 +293,6 @@ func TestUnknownDeviceNamesTheHubThatHasIt(t *testing.T) {
 	checkRefusal(t, err, "HUB-9/unknown", "registered in contoso.azure-devices.net")
 	_, err = w.Authenticate(t.Context(), Credentials{Endpoint: "nowhere.azure-devices.net", DeviceID: "dev-01", Password: tokenV1})
 	checkRefusal(t, err, "HUB-11/host", "")
+	_, err = w.Authenticate(t.Context(), Credentials{Endpoint: contoso, Host: "nowhere.azure-devices.net", Hosts: []string{"127.0.0.1"}, DeviceID: "dev-01", Password: tokenV1})
+	require.Equal(t, "contoso.azure-devices.net, fabrikam.azure-devices.net, 127.0.0.1", refusalOf(t, err).Expected, "each name once")
 }

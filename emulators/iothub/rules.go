@@ -37,7 +37,7 @@ var connectRules = []rule.Rule{
 	}},
 	{ID: "HUB-4", Title: "lower-case escapes in a token and the secondary key are as good", Source: "SAS signing code of the Azure device SDKs (C: lower case, Python, Java, C#, Node: upper case)", Grade: rule.Documented},
 	{ID: "HUB-5", Title: "a token that does not verify is answered by CONNACK 5", Source: srcErrors + " (401003); " + srcConnC, Grade: rule.Documented, Causes: []rule.Cause{
-		{ID: "signature", Why: "the token's signature does not fit the key", Fix: "sign percent-encoded resource, newline and se with HMAC-SHA256, keyed with the base64-decoded primary or secondary key of this device; a regenerated key needs new tokens"},
+		{ID: "signature", Why: "the token's signature does not fit the key", Fix: "sign percent-encoded resource, newline and se with HMAC-SHA256, keyed with the base64-decoded primary or secondary key of this device, or of the policy that skn names; a regenerated key needs new tokens"},
 		{ID: "malformed", Why: "the password cannot be read as a SAS token", Fix: "send \"SharedAccessSignature sr=…&sig=…&se=…\" in one line, sig percent-encoded, se in seconds since 1970"},
 		{ID: "no-token", Why: "a device with symmetric keys sent no password", Fix: "put a SAS token into the MQTT password, or register the device with a thumbprint or a CA if it is to use a certificate"},
 		{ID: "connection-string", Why: "the password is a whole connection string", Fix: "send only the part from \"SharedAccessSignature sr=\" on; a connection string with SharedAccessKey is for SDKs, which make the token from it"},

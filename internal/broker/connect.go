@@ -44,7 +44,7 @@ func (c *conn) connect(pk packets.Packet) packets.Packet {
 		c.level = 4 // whoever speaks another level gets the answer of MQTT 3.1.1
 		c.refuseConnect(&rule.Refusal{Rule: c.srv.cfg.Rules.Level, Code: unacceptableLevel,
 			Seen:     fmt.Sprintf("protocol %q level %d", name, in.Level),
-			Expected: fmt.Sprintf("level %d", c.srv.cfg.Levels)})
+			Expected: spoken(c.srv.cfg.Levels)})
 		return handled
 	}
 	if c.connectFails() {
@@ -134,14 +134,27 @@ func connectFault(pk *packets.Packet) string {
 		return "a will with QoS 3"
 	case !p.WillFlag && (p.WillQos != 0 || p.WillRetain):
 		return "will QoS or will retain without a will"
-	case p.WillFlag && !validTopic(p.WillTopic):
-		return fmt.Sprintf("will topic %q", p.WillTopic)
+	case p.WillFlag && topicFault(p.WillTopic) != "":
+		return fmt.Sprintf("will topic %q: %s", p.WillTopic, topicFault(p.WillTopic))
 	case !utf8.Valid(p.Username) || slices.Contains(p.Username, 0):
 		return "a username that is not UTF-8"
 	case p.PasswordFlag && !p.UsernameFlag && pk.ProtocolVersion < 5:
 		return "a password without a username"
 	}
 	return ""
+}
+
+// spoken names protocols as a CONNECT has them: until level 3 MQTT had another name (MQTT 3.1.1 section 3.1.2).
+func spoken(levels []byte) string {
+	names := make([]string, len(levels))
+	for i, level := range levels {
+		name := "MQTT"
+		if level == 3 {
+			name = "MQIsdp"
+		}
+		names[i] = fmt.Sprintf("protocol %q level %d", name, level)
+	}
+	return strings.Join(names, " or ")
 }
 
 // asRefusal makes an error that is no refusal one with return code 3 and no rule.

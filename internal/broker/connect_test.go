@@ -65,6 +65,9 @@ func TestConnack(t *testing.T) {
 					require.False(t, f.srv.Connected("other", "d"))
 				}
 				require.Equal(t, tc.refused, f.refused())
+				if len(tc.refused) > 0 && tc.refused[0] == "T-1" && tc.levels == nil {
+					require.Equal(t, `protocol "MQTT" level 4`, f.events(journal.Refused)[0].Expected)
+				}
 			}, func(c *Config) {
 				if tc.levels != nil {
 					c.Levels = tc.levels

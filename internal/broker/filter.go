@@ -5,9 +5,17 @@ import (
 	"unicode/utf8"
 )
 
-// validTopic reports whether t may be the topic of a message (MQTT 3.1.1 section 4.7).
-func validTopic(t string) bool {
-	return t != "" && !strings.ContainsAny(t, "+#\x00") && utf8.ValidString(t)
+// topicFault says why t may not be the topic of a message, or nothing (MQTT 3.1.1 section 4.7).
+func topicFault(t string) string {
+	switch {
+	case t == "":
+		return "it is empty"
+	case strings.ContainsAny(t, "+#"):
+		return "+ and # belong into filters only"
+	case strings.Contains(t, "\x00") || !utf8.ValidString(t):
+		return "it is not UTF-8 text"
+	}
+	return ""
 }
 
 // filterFault says what is wrong with a topic filter, or nothing.

@@ -40,6 +40,21 @@ func TestFilterFault(t *testing.T) {
 	}
 }
 
+func TestTopicFault(t *testing.T) {
+	t.Parallel()
+	for topic, want := range map[string]string{
+		"a": "", "/": "", "$iothub/twin/GET/?$rid=1": "", "ü b": "", "": "it is empty", "a/+": "+ and # belong into filters only", "a#": "+ and # belong into filters only",
+		"a+b": "+ and # belong into filters only", "a\xff": "it is not UTF-8 text", "a\x00": "it is not UTF-8 text",
+	} {
+		require.Equal(t, want, topicFault(topic), topic)
+	}
+}
+
+func TestSpokenLevels(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, `protocol "MQIsdp" level 3 or protocol "MQTT" level 4 or protocol "MQTT" level 5`, spoken([]byte{3, 4, 5}))
+}
+
 // A filter without wildcards matches its own text only, and a topic that matches a filter still does so
 // below a trailing #.
 func FuzzMatches(f *testing.F) {
@@ -47,7 +62,7 @@ func FuzzMatches(f *testing.F) {
 	f.Add("$SYS/#", "$SYS/x")
 	f.Add("+", "")
 	f.Fuzz(func(t *testing.T, filter, topic string) {
-		if filterFault(filter) != "" || !validTopic(topic) {
+		if filterFault(filter) != "" || topicFault(topic) != "" {
 			return
 		}
 		got := Matches(filter, topic)

@@ -133,9 +133,9 @@ func (c *conn) judgeMessage(m Message) Verdict {
 
 // publishFault names the first breach of MQTT 3.1.1 section 3.3. We announce no topic aliases.
 func publishFault(pk *packets.Packet) string {
-	switch {
-	case !validTopic(pk.TopicName):
-		return fmt.Sprintf("topic name %q", pk.TopicName)
+	switch fault := topicFault(pk.TopicName); {
+	case fault != "":
+		return fmt.Sprintf("topic name %q: %s", pk.TopicName, fault)
 	case pk.FixedHeader.Qos > 0 && pk.PacketID == 0:
 		return "packet id 0"
 	case pk.Properties.TopicAliasFlag:
