@@ -178,6 +178,25 @@ func TestHTTPFileRefusals(t *testing.T) {
 	}
 }
 
+// A range that begins at the end of a blob or behind it is refused, so that an SDK sees that a blob is empty.
+func TestHTTPBlobRangeBehindTheEnd(t *testing.T) {
+	t.Parallel()
+	cloud := startContoso(t)
+	g := beginUpload(t, cloud, "f")
+	for content, part := range map[string]string{"": "bytes=0-33554431", "abc": "bytes=3-"} {
+		require.Equal(t, 201, blob(t, cloud, "PUT "+g.path()+g.SASToken, content, "x-ms-blob-type: BlockBlob").StatusCode)
+		r := blob(t, cloud, "GET "+g.path()+g.SASToken, "", "x-ms-range: "+part)
+		require.Equal(t, 416, r.StatusCode, r.body)
+		require.Equal(t, "InvalidRange", r.Header.Get("x-ms-error-code"))
+		require.Equal(t, fmt.Sprintf("bytes */%d", len(content)), r.Header.Get("Content-Range"))
+		require.Contains(t, r.body, "<Error><Code>InvalidRange</Code><Message>")
+		refused(t, cloud, "HUB-65/blob")
+		r = blob(t, cloud, "GET "+g.path()+g.SASToken, "")
+		require.Equal(t, 200, r.StatusCode)
+		require.Equal(t, content, r.body)
+	}
+}
+
 // A request may not be larger than a blob; its length is judged before it is read.
 func TestHTTPBlobTooLarge(t *testing.T) {
 	t.Parallel()

@@ -33,6 +33,7 @@ const (
 	BlobExists     = 409 // BlobAlreadyExists
 	BlobConditions = 412 // ConditionNotMet
 	BlobTooLarge   = 413 // RequestBodyTooLarge
+	BlobRange      = 416 // InvalidRange
 	BlobBadRequest = 400 // InvalidBlockList, InvalidUri
 )
 

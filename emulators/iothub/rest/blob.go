@@ -286,6 +286,12 @@ func (b *blobCall) get() *blobFailure {
 		return &blobFailure{&rule.Refusal{Rule: "HUB-65/missing", Code: iothub.BlobMissing, Detail: "the blob does not exist",
 			Seen: shown(b.container + "/" + b.name), Expected: "a blob that was put"}, "BlobNotFound"}
 	}
+	if part := b.r.Header.Get("x-ms-range"); part != "" {
+		b.r.Header.Set("Range", part)
+	}
+	if f := b.rangeStart(len(blob.Body)); f != nil {
+		return f
+	}
 	b.stamp(blob)
 	h := b.w.Header()
 	for name, value := range map[string]string{"Content-Type": blob.ContentType, "Content-Encoding": blob.ContentEncoding,
@@ -302,9 +308,6 @@ func (b *blobCall) get() *blobFailure {
 	h.Set("x-ms-server-encrypted", "true")
 	h.Set("x-ms-lease-status", "unlocked")
 	h.Set("x-ms-lease-state", "available")
-	if part := b.r.Header.Get("x-ms-range"); part != "" {
-		b.r.Header.Set("Range", part)
-	}
 	if b.r.Header.Get("Range") != "" {
 		h.Del("Content-MD5") // it would be that of the range
 		h.Set("x-ms-blob-content-md5", base64.StdEncoding.EncodeToString(blob.MD5))
@@ -312,6 +315,23 @@ func (b *blobCall) get() *blobFailure {
 	b.status = http.StatusOK
 	http.ServeContent(b.w, b.r, "", blob.Modified, bytes.NewReader(blob.Body))
 	return nil
+}
+
+// rangeStart refuses a range that begins at the content's end or behind it, of an empty blob too: Azure's SDKs read a
+// blob by a range first, and take from 416 that it is empty (Azure Storage REST, Get Blob; azure-storage-blob for
+// Python, _download.py). What is no such range is left to HTTP.
+func (b *blobCall) rangeStart(size int) *blobFailure {
+	part := b.r.Header.Get("Range")
+	text, ok := strings.CutPrefix(part, "bytes=")
+	first, _, _ := strings.Cut(text, "-")
+	at, err := strconv.ParseUint(first, 10, 64)
+	if !ok || err != nil || at < uint64(size) {
+		return nil
+	}
+	b.w.Header().Set("Content-Range", "bytes */"+strconv.Itoa(size))
+	f := b.wrong("InvalidRange", "the range begins behind the blob's end", clip(part), fmt.Sprintf("a first byte below the blob's size, %d", size))
+	f.Code = iothub.BlobRange
+	return f
 }
 
 func (b *blobCall) remove() *blobFailure {
