@@ -10,6 +10,7 @@ import (
 	"github.com/fakecloud/fakecloud/clientkit/azure"
 	"github.com/fakecloud/fakecloud/internal/fault"
 	"github.com/fakecloud/fakecloud/internal/pki"
+	"github.com/fakecloud/fakecloud/internal/world"
 )
 
 // leafDevice is `fakecloud device edge`: a hub's device behind a gateway.
@@ -102,23 +103,29 @@ func (d *leafDevice) config(ctx context.Context) (azure.HubConfig, error) {
 
 // gatewayOfInstance takes gateway and hub from the running instance.
 func (d *leafDevice) gatewayOfInstance(ctx context.Context) error {
-	if err := d.useInstance(ctx); err != nil {
-		return err
-	}
-	i, err := d.app.instance(ctx)
-	if err != nil {
-		return err
-	}
-	gateway, err := i.gateway("")
-	if err != nil {
-		return err
-	}
-	hub, err := i.hub(gateway.Hub)
+	gateway, hub, err := d.firstGateway(ctx)
 	if err != nil {
 		return err
 	}
 	d.host, d.hubHost = gateway.HostName, hub.HostName()
 	return d.trustGateways(ctx)
+}
+
+// firstGateway sets up for the running instance and returns its first gateway with its hub.
+func (d *deviceBase) firstGateway(ctx context.Context) (world.EdgeGateway, world.Hub, error) {
+	if err := d.useInstance(ctx); err != nil {
+		return world.EdgeGateway{}, world.Hub{}, err
+	}
+	i, err := d.app.instance(ctx)
+	if err != nil {
+		return world.EdgeGateway{}, world.Hub{}, err
+	}
+	gateway, err := i.gateway("")
+	if err != nil {
+		return world.EdgeGateway{}, world.Hub{}, err
+	}
+	hub, err := i.hub(gateway.Hub)
+	return gateway, hub, err
 }
 
 // ownCredential takes what the flags name, else the key of the default world's child.

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/fakecloud/fakecloud/clientkit"
 	"github.com/fakecloud/fakecloud/internal/pki"
+	"github.com/fakecloud/fakecloud/internal/world"
 )
 
 // maxConnecting is how many devices connect at the same time; the others wait for their turn. Most of them do
@@ -101,6 +103,23 @@ func (s *swarm) check() error {
 
 // id is the name of the device with that number, from 1.
 func (s *swarm) id(number int) string { return s.prefix + strconv.Itoa(number) }
+
+// registerAtOnce is how many devices are added to the world in one request.
+const registerAtOnce = 500
+
+// addDevices adds the swarm's devices to the running instance; part is the world with those of these numbers.
+func (s *swarm) addDevices(ctx context.Context, part func(numbers []int) *world.World) error {
+	numbers := make([]int, s.n)
+	for k := range numbers {
+		numbers[k] = k + 1
+	}
+	for some := range slices.Chunk(numbers, registerAtOnce) {
+		if err := s.app.patchWorld(ctx, world.Format(part(some))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // mint returns a maker of certificates.
 func (s *swarm) mint(key pki.KeyType) (func(commonName string) (tls.Certificate, error), error) {

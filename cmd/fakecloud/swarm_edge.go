@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -71,18 +70,7 @@ func (s *edgeSwarm) start(ctx context.Context) error {
 
 // register adds the children to the running instance's gateway.
 func (s *edgeSwarm) register(ctx context.Context) error {
-	if err := s.useInstance(ctx); err != nil {
-		return err
-	}
-	i, err := s.app.instance(ctx)
-	if err != nil {
-		return err
-	}
-	gateway, err := i.gateway("")
-	if err != nil {
-		return err
-	}
-	hub, err := i.hub(gateway.Hub)
+	gateway, hub, err := s.firstGateway(ctx)
 	if err != nil {
 		return err
 	}
@@ -95,21 +83,14 @@ func (s *edgeSwarm) register(ctx context.Context) error {
 	if err := s.trustGateways(ctx); err != nil {
 		return err
 	}
-	numbers := make([]int, s.n)
-	for k := range numbers {
-		numbers[k] = k + 1
-	}
-	for chunk := range slices.Chunk(numbers, registerAtOnce) {
-		devices := make([]world.Device, len(chunk))
-		for k, number := range chunk {
+	return s.addDevices(ctx, func(numbers []int) *world.World {
+		devices := make([]world.Device, len(numbers))
+		for k, number := range numbers {
 			devices[k] = world.Device{DeviceID: s.id(number), Parent: gateway.EdgeDeviceID(), Authentication: &world.Authentication{
 				Type: "sas", SymmetricKey: &world.SymmetricKey{PrimaryKey: s.key, SecondaryKey: s.key}}}
 		}
 		patch := &world.World{}
 		patch.Azure.Hubs = []world.Hub{{Name: hub.Name, Devices: devices}}
-		if err := s.app.patchWorld(ctx, world.Format(patch)); err != nil {
-			return err
-		}
-	}
-	return nil
+		return patch
+	})
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -298,9 +297,6 @@ func (s *iotdaSwarm) start(ctx context.Context) error {
 	})
 }
 
-// registerAtOnce is how many devices are added to the world in one request.
-const registerAtOnce = 500
-
 // register adds the devices to the running instance and returns its device host.
 func (s *iotdaSwarm) register(ctx context.Context) (string, error) {
 	if err := s.useInstance(ctx); err != nil {
@@ -317,20 +313,17 @@ func (s *iotdaSwarm) register(ctx context.Context) (string, error) {
 	if s.secret == "" {
 		s.secret = newDeviceSecret()
 	}
-	numbers := make([]int, s.n)
-	for k := range numbers {
-		numbers[k] = k + 1
-	}
-	for chunk := range slices.Chunk(numbers, registerAtOnce) {
-		devices := make([]world.IoTDADevice, len(chunk))
-		for k, number := range chunk {
+	err = s.addDevices(ctx, func(numbers []int) *world.World {
+		devices := make([]world.IoTDADevice, len(numbers))
+		for k, number := range numbers {
 			devices[k] = world.IoTDADevice{DeviceID: s.product + "_" + s.id(number), ProductID: s.product, NodeID: s.id(number), Secret: s.secret}
 		}
 		patch := &world.World{}
 		patch.IoTDA.Instances = []world.IoTDAInstance{{Name: iot.Name, Devices: devices}}
-		if err := s.app.patchWorld(ctx, world.Format(patch)); err != nil {
-			return "", err
-		}
+		return patch
+	})
+	if err != nil {
+		return "", err
 	}
 	return (&nodeDevice{deviceBase: s.deviceBase}).instanceHost()
 }

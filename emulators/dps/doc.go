@@ -6,6 +6,6 @@
 // attestation", "Symmetric key attestation", "DPS terminology" and the REST reference, and what the
 // device SDKs rely on. The rules in rules.go name the source of each behaviour.
 //
-// The package knows no protocol: the heads translate MQTT (and later HTTPS and AMQP) into Session calls
+// The package knows no protocol: the heads translate MQTT and HTTPS into Session calls
 // and its Answers back. It knows no hub either: it asks an Allocator.
 package dps
