@@ -52,6 +52,7 @@ type Cloud struct {
 	first   *world.World         // what a reset seeds
 	door    *door.Door
 	https   atomic.Int64     // the first HTTPS port, once it is bound
+	mqtts   atomic.Int64     // the port of MQTT over TLS, likewise
 	out     *outbound.Policy // every call to somebody else's server
 
 	current   atomic.Pointer[generation]
@@ -207,7 +208,7 @@ func (c *generation) newCores(j *journal.Journal, state *store.Store, source *id
 		Allocator: allocator{hub, mind}, Webhook: dpsservice.Webhook{Caller: c.out}, Log: c.config.Log, HandOver: c.handOver(), Faults: c.faults})
 	mind.Carry(mindsphere.EU2, hubCarrier{hub, mind})
 	mind.EnrollAt(enroller{registrar, hub})
-	iot := iotda.New(iotda.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log, Poster: c.out, HTTPSPort: c.httpsPort})
+	iot := iotda.New(iotda.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Log: c.config.Log, Poster: c.out, HTTPSPort: c.httpsPort, MQTTSPort: c.mqttsPort})
 	gateways := edge.New(edge.Config{Clock: c.clock, IDs: source, Journal: j, Store: state, Upstream: upstream{hub}, Log: c.config.Log, Faults: c.faults})
 	return platforms{hub: hub, dps: registrar, mind: mind, iot: iot, edge: gateways}
 }
@@ -219,10 +220,14 @@ func (c *Cloud) open(lastConn uint64, listen func(network, address string) (net.
 		Certificates: c.pki, Journal: c.journal, Faults: c.faults, Log: c.config.Log, KeyLog: c.config.KeyLog, LastConn: lastConn,
 		Platforms: c.atTheDoor(),
 	})
-	if err == nil && len(c.door.Ports().HTTPS) > 0 {
+	if err != nil {
+		return err
+	}
+	c.mqtts.Store(int64(c.door.Ports().MQTTS))
+	if len(c.door.Ports().HTTPS) > 0 {
 		c.https.Store(int64(c.door.Ports().HTTPS[0]))
 	}
-	return err
+	return nil
 }
 
 // closeTimeout bounds Close. What it waits for is over within a second, and takes longer on an overloaded machine only.

@@ -20,6 +20,9 @@ func (c *generation) iotdaPlatform(mqtt *broker.Server) door.Platform {
 // httpsPort is the first HTTPS port, 0 where HTTPS is off or nothing listens yet.
 func (c *Cloud) httpsPort() int { return int(c.https.Load()) }
 
+// mqttsPort is the port of MQTT over TLS, 0 where it is off or nothing listens yet.
+func (c *Cloud) mqttsPort() int { return int(c.mqtts.Load()) }
+
 // iotdaStreams says where IoTDA speaks MQTT over WebSocket.
 func iotdaStreams(path string) bool { return path == iotmqtt.WebSocketPath }
 

@@ -82,6 +82,13 @@ func TestIoTDAGroupKeyBootstraps(t *testing.T) {
 	puback(t, c, "$oc/devices/"+vectorDevice+"/sys/bootstrap/up", `{"baseStrategyKeyword":"plnt"}`, 3)
 	require.Contains(t, receive(t, c).Payload(), `"errorCode":"100414"`)
 	refused(t, cloud, "DA-54/strategy")
+
+	// Who came by an address goes on to that address.
+	c = dial(t, cloud, via{})
+	send(t, c, huawei(vectorDevice+"_0_scope1_0_2026010100", vectorDevice, passwordV5).Bytes())
+	wantConnack(t, c, 0)
+	puback(t, c, "$oc/devices/"+vectorDevice+"/sys/bootstrap/up", "", 2)
+	require.JSONEq(t, `{"address":"`+cloud.MQTTSAddr()+`","initConfig":"","deviceSecret":"mySecret_0123"}`, receive(t, c).Payload())
 }
 
 // Every mistake in client id, username and password gets the code of the page, and is named.

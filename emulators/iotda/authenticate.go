@@ -124,6 +124,9 @@ func (s *Service) badClientID(c Credentials, id iotda.ClientID, err error) *rule
 	}
 	near := iotda.ClientID{DeviceID: device, Sign: iotda.SignUnchecked, Stamp: iotda.Stamp(s.clock.Wall())}
 	r.Expected = near.Format() + " ({device_id}_0_{sign type}_{UTC time YYYYMMDDHH})"
+	if scopes := s.scopes(c.Instance); len(scopes) > 0 && r.Rule == "DA-7/parts" {
+		r.Expected += ", or for the provisioning service {device_id}_0_{scope} with a scope of " + listed(scopeIDs(scopes))
+	}
 	return r
 }
 

@@ -2,7 +2,9 @@ package iotda
 
 import (
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
 
 	"github.com/fakecloud/fakecloud/internal/rule"
 	"github.com/fakecloud/fakecloud/internal/wire/iotda"
@@ -16,6 +18,14 @@ func (s *Service) scopes(instance string) []Scope {
 	return i.Scopes
 }
 
+func scopeIDs(scopes []Scope) []string {
+	ids := make([]string, len(scopes))
+	for i, s := range scopes {
+		ids[i] = s.ID
+	}
+	return ids
+}
+
 // authenticateScope judges a device of an enrollment group at the provisioning service: by the group's key
 // (DA-55), or by certificate.
 func (s *Service) authenticateScope(c Credentials, id iotda.ClientID, scope Scope) (Identity, error) {
@@ -23,6 +33,9 @@ func (s *Service) authenticateScope(c Credentials, id iotda.ClientID, scope Scop
 	if c.Username != id.DeviceID {
 		return who, refusal("DA-9/username", codeCredential, "the username is not the device id of the client id",
 			fmt.Sprintf("username %q, client id %q", clip(c.Username), clip(c.ClientID)), fmt.Sprintf("username %q", id.DeviceID))
+	}
+	if !c.Secure {
+		return who, refusal("DA-55/plain", codeForbidden, "the provisioning service is reached by TLS only", "MQTT without TLS", "MQTT over TLS, port 8883")
 	}
 	if id.Stamp == "" {
 		if len(c.Certificates) == 0 {
@@ -75,12 +88,21 @@ func (c *Session) bootstrap(topic string, payload []byte) []Answer {
 	case ask.Keyword != "" && !slices.Contains(i.Strategies, ask.Keyword):
 		return fail("strategy", fmt.Sprintf("baseStrategyKeyword %q", clip(ask.Keyword)), "none, or one of: "+listed(i.Strategies))
 	}
-	answer := map[string]string{"address": i.BootstrapAddress, "initConfig": ""}
-	if answer["address"] == "" {
-		answer["address"] = i.Hosts()[0] + ":8883"
-	}
+	answer := map[string]string{"address": c.serverAddress(i), "initConfig": ""}
 	if c.id.Scope != "" && d.Auth.Type == AuthSecret {
 		answer["deviceSecret"] = d.Auth.Secret
 	}
 	return []Answer{{Topic: down, Payload: iotda.Encode(answer)}}
+}
+
+// serverAddress is where a device is to connect: what the instance says, else the instance's MQTT host on the port of every
+// device; for one that dialled another name or address than that, what it dialled, with our port.
+func (c *Session) serverAddress(i Instance) string {
+	switch {
+	case i.BootstrapAddress != "":
+		return i.BootstrapAddress
+	case c.door != "" && c.svc.mqttsPort != nil && c.svc.mqttsPort() != 0:
+		return net.JoinHostPort(c.door, strconv.Itoa(c.svc.mqttsPort()))
+	}
+	return i.Hosts()[0] + ":8883"
 }

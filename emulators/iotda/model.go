@@ -21,6 +21,7 @@ const (
 	maxServices   = 500
 	maxProperties = 500
 	maxTopics     = 50
+	maxTopic      = 128 // bytes of a custom topic, or of its suffix under user/
 )
 
 // complete validates a product and fills what it leaves open.
@@ -61,8 +62,8 @@ func (p *Product) complete() error {
 		return invalid("topics: at most %d", maxTopics)
 	}
 	for _, t := range p.Topics {
-		if t.Suffix == "" || len(t.Suffix) > 128 || strings.ContainsAny(t.Suffix, "+#?\x00") || !slices.Contains([]string{"PUBLISH", "SUBSCRIBE", "ALL"}, t.Operation) {
-			return invalid("topic %q: a suffix of 1 to 128 characters without wildcards, and PUBLISH, SUBSCRIBE or ALL", clip(t.Suffix))
+		if t.Suffix == "" || len(t.Suffix) > maxTopic || strings.ContainsAny(t.Suffix, "+#?\x00") || !slices.Contains([]string{"PUBLISH", "SUBSCRIBE", "ALL"}, t.Operation) {
+			return invalid("topic %q: a suffix of 1 to 128 bytes without wildcards, and PUBLISH, SUBSCRIBE or ALL", clip(t.Suffix))
 		}
 	}
 	return nil

@@ -214,10 +214,22 @@ func (c *Session) mayPublish(from source) *rule.Refusal {
 	if err != nil {
 		return nil
 	}
+	if r := tooLong(from.topic.Suffix); r != nil {
+		return r
+	}
 	if from.topic.Kind == iotda.User {
 		return c.operation(d, from.topic.Suffix, "PUBLISH")
 	}
 	return c.svc.denied(c.id.Instance, d, actionPublish, from.name)
+}
+
+// tooLong refuses a custom topic, or the suffix of one under user/, of more than the platform takes ("Limitations",
+// iot_04_0010). Topics of the v3 interface are none.
+func tooLong(topic string) *rule.Refusal {
+	if len(topic) <= maxTopic || strings.HasPrefix(topic, iotda.LegacyPrefix) {
+		return nil
+	}
+	return refusal("DA-56/length", subackFailure, "the custom topic is too long", byteCount(len(topic)), "at most "+byteCount(maxTopic))
 }
 
 // operation judges a custom topic under user/ by what the product declares; undeclared ones are free.
@@ -247,8 +259,14 @@ func (c *Session) Subscribe(filter string) *rule.Refusal {
 			"$oc/devices/"+c.id.DeviceID+"/sys/commands/#, …/user/{suffix} or a topic that does not start with $")
 	case f.UserTopic && f.System:
 		_, suffix, _ := strings.Cut(filter, "/user/")
+		if r := tooLong(suffix); r != nil {
+			return r
+		}
 		return c.operation(d, suffix, "SUBSCRIBE")
 	case f.UserTopic:
+		if r := tooLong(filter); r != nil {
+			return r
+		}
 		if r := c.svc.denied(c.id.Instance, d, actionSubscribe, filter); r != nil {
 			return r
 		}

@@ -128,5 +128,6 @@ var certificateRules = []rule.Rule{
 	{ID: "DA-55", Title: "a group key is accepted at the provisioning service", Source: srcBS + "; device SDKs for Java, Python, Go, C and .NET", Grade: rule.Documented, Causes: []rule.Cause{
 		{ID: "derive", Why: "the group's own secret was used as device secret", Fix: "derive the device's: hex(HMAC-SHA256(key = device id, message = base64-decoded group secret))"},
 		{ID: "group", Why: "the enrollment group's secret is not base64", Fix: "correct the group's secret"},
+		{ID: "plain", Why: "the provisioning service is reached by TLS only", Fix: "connect to port 8883 with TLS"},
 	}},
 }

@@ -91,6 +91,7 @@ var topicRules = []rule.Rule{
 		Assumption: "a denied publish is acknowledged and dropped", Causes: []rule.Cause{
 			{ID: "policy", Why: "a device policy denies the topic", Fix: "use another topic, or unbind the policy from device and product"},
 			{ID: "lookalike", Why: "the topic is one of the device's system topics without the $oc at its beginning", Fix: "write $oc/devices/{device_id}/sys/…; in a shell between single quotes, which leave the dollar sign alone"},
+			{ID: "length", Why: "the custom topic has more than 128 bytes", Fix: "shorten it; under user/ only the suffix counts"},
 			{ID: "operation", Why: "the product declares the custom topic for the other direction only", Fix: "set the topic's operation to ALL in the product"},
 		}},
 }

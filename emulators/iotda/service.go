@@ -20,7 +20,7 @@ import (
 // Platform is the platform's name in the journal.
 const Platform = "iotda"
 
-// Config makes a Service. All but Log, Poster and HTTPSPort is required.
+// Config makes a Service. All but Log, Poster and the ports is required.
 type Config struct {
 	Clock   clock.Clock
 	IDs     *ids.Source
@@ -30,6 +30,8 @@ type Config struct {
 	Poster  Poster       // nil: nothing is forwarded
 	// HTTPSPort returns the port of HTTPS, for addresses of files; nil is 443.
 	HTTPSPort func() int
+	// MQTTSPort returns the port of MQTT over TLS, for the provisioning service's answers; nil is 8883.
+	MQTTSPort func() int
 }
 
 // Service is all IoTDA instances. Its methods may be called concurrently.
@@ -64,6 +66,7 @@ type Service struct {
 
 	poster    Poster
 	httpsPort func() int
+	mqttsPort func() int
 	out       outboxes
 	waiting   waiters
 	mids      atomic.Uint32 // numbers commands of the v3 interface
@@ -100,6 +103,7 @@ func New(cfg Config) *Service {
 		tunnels:   store.NewTable[Tunnel](cfg.Store, "iotda.tunnels", nil),
 		poster:    cfg.Poster,
 		httpsPort: cfg.HTTPSPort,
+		mqttsPort: cfg.MQTTSPort,
 		out:       outboxes{ctx: ctx, cancel: cancel, waiting: map[string][]parcel{}},
 		live:      map[string]*Session{},
 	}

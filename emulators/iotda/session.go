@@ -36,6 +36,7 @@ type Session struct {
 	down    Downlink
 	// filesHost is the host, with a port where it needs one, at which the device reaches HTTPS.
 	filesHost string
+	door      string // the name or address it dialled; empty where that is one of the instance's own
 	ended     atomic.Bool
 	older     atomic.Bool // it has subscribed to topics of the v3 interface
 	drops     int         // explained of the message at hand
@@ -51,7 +52,7 @@ type Answer struct {
 // Open makes a connection of id the live one; an earlier one of the same device is closed (DA-13). What
 // waited for the device is delivered. The caller calls Close when the connection has ended, whoever ended it.
 func (s *Service) Open(id Identity, from Origin, d Downlink) *Session {
-	c := &Session{svc: s, id: id, conn: from.Conn, address: from.Address, down: d, filesHost: s.filesHost(id.Instance, from.Door)}
+	c := &Session{svc: s, id: id, conn: from.Conn, address: from.Address, down: d, filesHost: s.filesHost(id.Instance, from.Door), door: from.Door}
 	k := c.key()
 	s.mu.Lock()
 	old := s.live[k]

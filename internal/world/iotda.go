@@ -16,7 +16,7 @@ type IoTDAInstance struct {
 	DefaultSpace     string             `yaml:"defaultSpace" world:"check=iotdaId" doc:"id of the default resource space; generated when left out"`
 	StampTolerance   *int               `yaml:"stampTolerance" world:"min=0 max=24" doc:"hours that a time stamp of sign type 1 may lie beside the current one; default 1"`
 	CommandTimeout   *Duration          `yaml:"commandTimeout" doc:"how long commands and property calls wait for the device; default 20s"`
-	BootstrapAddress string             `yaml:"bootstrapAddress" world:"max=256" doc:"what the provisioning service answers, HOST:PORT; default is the instance's MQTT host and 8883"`
+	BootstrapAddress string             `yaml:"bootstrapAddress" world:"max=256" doc:"what the provisioning service answers, HOST:PORT; default is the instance's MQTT host and 8883, or what the device dialled"`
 	Strategies       []string           `yaml:"strategies" doc:"keywords of provisioning strategies that devices may ask for"`
 	Scenarios        *bool              `yaml:"scenarios" doc:"register scenario devices (docs/scenarios.md) when they first come; default false, true in the default world"`
 	Scopes           []IoTDAScope       `yaml:"scopes" doc:"enrollment groups of the provisioning service"`

@@ -335,12 +335,17 @@ func TestBootstrap(t *testing.T) {
 		require.Contains(t, string(unknown.NextPublish().Payload), `"errorCode":"100414"`)
 		c.refusedAs("DA-54/device")
 
+		require.EqualValues(t, 5, c.try(login(dev01+"_0_scope1_0_2026010100", dev01, passV5), way{plain: true}))
+		require.Equal(t, "MQTT over TLS, port 8883", c.refusedAs("DA-55/plain").Expected)
+		require.EqualValues(t, 2, c.try(login(dev01+"_0_scope2_0_2026010100", dev01, passV5), way{}))
+		require.Contains(t, c.refusedAs("DA-7/parts").Expected, "a scope of scope1")
+
 		_, err := c.PutInstance(iotda.Instance{Name: instance, Scopes: []iotda.Scope{{ID: "scope1", Secret: "no base64!"}}})
 		require.NoError(t, err)
 		require.EqualValues(t, 4, c.try(login(dev01+"_0_scope1_0_2026010100", dev01, passV5), way{}))
 		c.refusedAs("DA-55/group")
 		synctest.Wait()
-		rule.Proves(t, "DA-54", "DA-54/strategy", "DA-54/device", "DA-55", "DA-55/derive", "DA-55/group")
+		rule.Proves(t, "DA-54", "DA-54/strategy", "DA-54/device", "DA-55", "DA-55/derive", "DA-55/group", "DA-55/plain")
 	})
 }
 

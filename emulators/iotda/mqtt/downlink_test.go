@@ -348,3 +348,26 @@ func TestPolicy(t *testing.T) {
 		rule.Proves(t, "DA-56", "DA-56/policy", "DA-56/operation")
 	})
 }
+
+// DA-56/length: 128 bytes and one more, of a free topic and of a suffix, up and down.
+func TestCustomTopicLength(t *testing.T) {
+	onWire(t, func(t *testing.T, c *cloud) {
+		conn := c.join(demo)
+		user := "$oc/devices/demo_node1/user/"
+		for _, topic := range []string{"/" + strings.Repeat("t", 127), user + strings.Repeat("t", 128)} {
+			conn.Send(brokertest.Subscribe(1, 0, topic, topic+"t"))
+			conn.Expect(0x90, 4, 0, 1, 0, 0x80)
+			require.Equal(t, "129 bytes", c.refusedAs("DA-56/length").Seen)
+			before := len(c.notices("device.message"))
+			c.publish(conn, topic, "taken")
+			require.Len(t, c.notices("device.message"), before+1)
+			c.publish(conn, topic+"t", "dropped")
+			require.Len(t, c.notices("device.message"), before+1)
+			require.Equal(t, topic+"t", c.refusedAs("DA-56/length").Topic)
+		}
+		old := "/huawei/v1/devices/demo_node1/command/json"
+		conn.Send(brokertest.Subscribe(1, 0, old))
+		conn.Expect(0x90, 3, 0, 1, 0)
+		rule.Proves(t, "DA-56/length")
+	})
+}
