@@ -81,7 +81,10 @@ var topicRules = []rule.Rule{
 			{ID: "count", Why: "the connection has 100 subscriptions already", Fix: "use wildcards: commands/# serves all commands; system topics need no subscription at all"},
 			{ID: "custom", Why: "the connection has 50 subscriptions to custom topics already", Fix: "use wildcards in custom topics"},
 		}},
-	{ID: "DA-42", Title: "wills are not sent and nothing is retained", Source: srcLIM, Grade: rule.Documented},
+	{ID: "DA-42", Title: "wills are not sent and nothing is retained", Source: srcLIM, Grade: rule.Documented, Causes: []rule.Cause{
+		{ID: "will", Why: "the device has left a will, which the platform does not send", Fix: "leave the will out; the platform tells of a lost device by its status"},
+		{ID: "retain", Why: "the message has the retain flag and is not retained", Fix: "publish without the flag; the shadow keeps the last values"},
+	}},
 	{ID: "DA-43", Title: "a payload above 1 MB is rejected", Source: srcLIM, Grade: rule.Assumed,
 		Assumption: "not acknowledged, the connection stays; above 2 MB the connection is closed", Causes: []rule.Cause{
 			{ID: "size", Why: "the payload is larger than 1 MB", Fix: "send less at once, or upload a file"},

@@ -231,6 +231,21 @@ func (c *Session) event(k journal.Kind, topic string) journal.Event {
 		Device: c.id.DeviceID, Kind: k, Dir: journal.In, Topic: topic}
 }
 
+// LeftWill notes that the device has left a will, which will not be sent (DA-42).
+func (c *Session) LeftWill(topic string) { c.unserved("DA-42/will", topic, "a will", "no will") }
+
+// Retains notes that a message has the retain flag, which means nothing here (DA-42).
+func (c *Session) Retains(topic string) {
+	c.unserved("DA-42/retain", topic, "the retain flag", "a message without it")
+}
+
+// unserved notes what is accepted and has no effect.
+func (c *Session) unserved(id rule.ID, topic, seen, expected string) {
+	e := c.event(journal.Property, clip(topic))
+	e.Rule, e.Seen, e.Expected = id, seen, expected
+	c.svc.journal.Append(e)
+}
+
 // mostExplained bounds what the journal says of one message.
 const mostExplained = 20
 

@@ -20,6 +20,7 @@ type device struct {
 	origin  iotda.Origin
 	filters map[string]bool // granted; the value is whether it is a custom topic
 	session *iotda.Session
+	will    string // topic of the client's, empty for none
 }
 
 var (
@@ -30,6 +31,9 @@ var (
 // Established implements broker.Device.
 func (d *device) Established() {
 	d.session = d.service.Open(d.id, d.origin, d)
+	if d.will != "" {
+		d.session.LeftWill(d.will)
+	}
 }
 
 // Gone implements broker.Device.
@@ -131,6 +135,9 @@ func (d *device) Unsubscribe(filter string) { delete(d.filters, filter) }
 
 // Publish implements broker.Device.
 func (d *device) Publish(_ context.Context, m broker.Message) broker.Verdict {
+	if m.Retain {
+		d.session.Retains(m.Topic)
+	}
 	answers, rejected := d.session.Publish(m.Topic, m.Payload)
 	v := broker.Verdict{}
 	if rejected {

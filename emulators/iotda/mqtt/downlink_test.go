@@ -306,12 +306,14 @@ func TestWillAndRetain(t *testing.T) {
 		conn.Expect(0x40, 2, 0, 9)
 		require.NoError(t, conn.Close())
 		watcher.ExpectSilence(time.Second)
+		require.Equal(t, "/free/will", c.told("DA-42/will").Topic)
+		require.Equal(t, "/free/kept", c.told("DA-42/retain").Topic)
 		require.Equal(t, iotda.Offline, c.status(demo))
 		again := c.join(demo)
 		again.Send(brokertest.Subscribe(1, 1, "/free/#"))
 		again.Expect(0x90, 3, 0, 1, 1)
 		again.ExpectSilence(time.Second)
-		rule.Proves(t, "DA-42")
+		rule.Proves(t, "DA-42", "DA-42/will", "DA-42/retain")
 	})
 }
 

@@ -97,5 +97,8 @@ func (h *Head) Connect(_ context.Context, c *broker.Connect) (broker.Session, er
 	}
 	d := &device{service: h.service, id: id, link: c.Link, filters: map[string]bool{},
 		origin: iotda.Origin{Conn: c.Peer.Conn, Address: credentials.Address, Door: c.Peer.Door}}
+	if c.Will != nil {
+		d.will = c.Will.Topic
+	}
 	return broker.Session{Device: d, Name: id.DeviceID}, nil
 }
