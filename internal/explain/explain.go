@@ -67,8 +67,11 @@ type Explanation struct {
 	Events     []journal.Event `json:"events,omitempty" doc:"the same connection, around it"`
 }
 
-// most is how many different refusals a report shows.
-const most = 5
+// A report shows so many different refusals, out of so many that are looked at.
+const (
+	most   = 5
+	looked = 100
+)
 
 // Explain answers q from the events held by j.
 func Explain(j Events, rules *rule.Table, q Query) Report {
@@ -80,10 +83,18 @@ func Explain(j Events, rules *rule.Table, q Query) Report {
 	if q.Last && len(groups) > 1 {
 		groups = groups[:1]
 	}
-	r := Report{Refused: len(groups) > 0, Explanations: []Explanation{}}
-	for _, g := range groups[:min(len(groups), most)] {
-		r.Explanations = append(r.Explanations, g.explain(j, rules))
+	r := Report{Explanations: []Explanation{}}
+	for _, g := range groups[:min(len(groups), looked)] {
+		if len(r.Explanations) == most {
+			break
+		}
+		x := g.explain(j, rules)
+		if meaning != nil && meaning.ends && !strings.Contains(x.DeviceSaw, closed) && x.DeviceSaw != tlsFailure {
+			continue
+		}
+		r.Explanations = append(r.Explanations, x)
 	}
+	r.Refused = len(r.Explanations) > 0
 	if q.Error != "" {
 		r.aboutText(meaning)
 		return r

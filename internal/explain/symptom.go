@@ -17,6 +17,7 @@ type symptom struct {
 	means   string
 	check   string
 	fits    func(*journal.Event) bool
+	ends    bool // only what ended the connection fits
 }
 
 func words(alternatives ...string) *regexp.Regexp {
@@ -147,6 +148,7 @@ var symptoms = []symptom{
 		means:   "the connection was closed without a word, which is how several platforms refuse",
 		check:   "the newest silent refusals are the likely cause; where there is none, look at `fakecloud events` for the connection's end",
 		fits:    withoutWord,
+		ends:    true,
 	},
 }
 
