@@ -25,6 +25,10 @@ func (c *generation) claimEdge(h *door.Hello) door.Claim {
 	return door.Claim{Endpoint: name, OK: ok}
 }
 
+// edgeDistrusted is for clients that refuse a gateway's certificate: its root is not that of the other platforms.
+const edgeDistrusted = "Give the client the root certificate of the gateways, pki/" + pki.EdgeRootFile + " in the data directory: it is not " +
+	"that of the other platforms, pki/root.pem. If it is trusted, dial the gateway by its host name; GatewayHostName in the connection string has to be spelled the same."
+
 // edgeCertificate makes what a gateway presents.
 func (c *generation) edgeCertificate(hello *tls.ClientHelloInfo, own bool) (*tls.Certificate, error) {
 	g, ok := c.cores.edge.Gateway(hello.ServerName)

@@ -95,7 +95,7 @@ func (c *generation) serve() error {
 		{Name: mindsphere.Platform, Claim: c.claimMindSphere, MQTT: c.servers[mindServer], HTTP: mindrest.New(c.cores.mind, door.PeerOf, c.config.Log)},
 		c.iotdaPlatform(c.servers[iotServer]),
 		{Name: edge.Platform, Claim: c.claimEdge, MQTT: c.servers[edgeServer], WebSocket: hubStreams, Certificate: c.edgeCertificate,
-			ConnectTimeout: edgemqtt.ConnectTimeout},
+			Distrusted: edgeDistrusted, ConnectTimeout: edgemqtt.ConnectTimeout},
 	}
 	c.parts = []part{hubPart{c}, dpsPart{c}, mindPart{c}, iotPart{c}, edgePart{c}}
 	if err := c.state.Err(); err != nil { // of the heads' tables

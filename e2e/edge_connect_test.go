@@ -58,12 +58,15 @@ func TestEdgeCertificate(t *testing.T) {
 	server.AppendCertsFromPEM(cloud.RootsPEM())
 	_, err = shake(edgeGateway, server)
 	require.ErrorAs(t, err, new(x509.UnknownAuthorityError), "the gateway has a root of its own")
-	refused(t, cloud, "TLS-1/bad-certificate")
+	require.Contains(t, refused(t, cloud, "TLS-1/bad-certificate").Fix, "pki/azure-iot-test-only.root.ca.cert.pem")
 	rule.Proves(t, "EDGE-2")
 
 	_, err = shake("othergateway.contoso.com", roots)
 	require.ErrorAs(t, err, new(x509.HostnameError))
 	rule.Proves(t, "EDGE-3")
+	_, err = tls.Dial("tcp", cloud.MQTTSAddr(), &tls.Config{ServerName: "othergateway.contoso.com", InsecureSkipVerify: true})
+	require.ErrorContains(t, err, "unrecognized name")
+	require.Contains(t, refused(t, cloud, "TLS-5/name").Detail, `"othergateway.contoso.com" is close to "mygateway.contoso.com"`)
 }
 
 // A client that cannot use the gateway's name takes port 8884.

@@ -102,9 +102,11 @@ func (d *Door) refuse(s *sock, r *rule.Refusal, device string) {
 	}
 	e := d.event(s)
 	e.Device = device
-	if m := d.table.hosts.Lookup(wanted(s.peer.SNI, s.dialled)); m.Platform != "" {
+	name := wanted(s.peer.SNI, s.dialled)
+	if m := d.table.hosts.Lookup(name); m.Platform != "" {
 		e.Endpoint = m.Endpoint
 	}
+	e.Fix = d.distrustFix(s, name, r)
 	d.journal.Refuse(e, r)
 }
 

@@ -54,6 +54,8 @@ type Platform struct {
 	// Certificate makes the certificates of the platform's own names and port, for one that has a chain of its
 	// own; own says that the client came to the platform's port by another name. Nil takes Config.Certificates.
 	Certificate func(hello *tls.ClientHelloInfo, own bool) (*tls.Certificate, error)
+	// Distrusted is what a client may do that refuses those certificates; empty: it is to trust fakecloud's root.
+	Distrusted string
 	// HTTP serves HTTPS requests; PeerOf tells it who asks. Nil: the platform has none.
 	HTTP http.Handler
 	// WebSocket says whether MQTT over WebSocket is spoken at a path; the door upgrades and routes such a

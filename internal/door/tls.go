@@ -108,12 +108,8 @@ func (d *Door) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 	s := hello.Conn.(*sock)
 	hello.ServerName = wanted(s.offer.name, s.dialled)
 	certify := d.certificates.GetCertificate
-	m := d.table.hosts.Lookup(hello.ServerName)
-	own := s.port == Edge && m.Platform != hosts.Edge
-	if own {
-		m.Platform = hosts.Edge
-	}
-	if p := d.table.platform(m.Platform); p != nil && p.Certificate != nil {
+	own := s.port == Edge && d.table.hosts.Lookup(hello.ServerName).Platform != hosts.Edge
+	if p := d.behind(s, hello.ServerName); p != nil && p.Certificate != nil {
 		certify = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return p.Certificate(hello, own) }
 	}
 	cert, err := certify(hello)
@@ -122,6 +118,14 @@ func (d *Door) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 		return nil, nil
 	}
 	return cert, nil
+}
+
+// behind is the platform whose certificate a client gets that asks for a name; nil where the name tells of none.
+func (d *Door) behind(s *sock, name string) *Platform {
+	if s.port == Edge {
+		return d.table.platform(hosts.Edge)
+	}
+	return d.table.platform(d.table.hosts.Lookup(name).Platform)
 }
 
 // wanted is the name that a client asked for: in its ClientHello, else of the proxy.

@@ -29,12 +29,13 @@ func (d *Door) handshakeFailed(s *sock, err error) {
 	if d.stopped() {
 		return
 	}
-	e := d.event(s)
+	e, fix := d.event(s), ""
 	e.Properties = map[string]string{"port": s.port.String()}
 	if s.offer != nil {
 		if m := d.table.hosts.Lookup(wanted(s.offer.name, s.dialled)); m.Platform != "" {
 			e.Platform, e.Endpoint = m.Platform, m.Endpoint
 		}
+		fix = d.distrustFix(s, wanted(s.offer.name, s.dialled), r)
 		e.Properties["sni"] = shown(s.offer.name)
 		e.Properties["versions"] = listed(s.offer.versions, tls.VersionName)
 		e.Properties["suites"] = listed(s.offer.suites, tls.CipherSuiteName)
@@ -45,6 +46,7 @@ func (d *Door) handshakeFailed(s *sock, err error) {
 	step := e
 	step.Kind, step.Detail = journal.TLS, "handshake failed: "+r.Detail
 	d.journal.Append(step)
+	e.Fix = fix
 	d.journal.Refuse(e, r)
 }
 
@@ -56,6 +58,9 @@ func (d *Door) handshakeRefusal(s *sock, err error) *rule.Refusal {
 		r.Seen = fmt.Sprintf("server name %q, versions %s", shown(s.offer.name), listed(s.offer.versions, tls.VersionName))
 		if s.offer.refused != nil {
 			r.Rule, r.Detail = "TLS-5/name", "no certificate can be made for this name: "+s.offer.refused.Error()
+			if best := d.table.hosts.Nearest(s.offer.name); best != "" {
+				r.Detail += fmt.Sprintf("; host name %q is close to %q", shown(s.offer.name), best)
+			}
 			r.Expected = "a vendor's host name, an advertised name, or an address"
 			return r
 		}
@@ -196,6 +201,18 @@ func (s *sock) alertRefusal(r *rule.Refusal, sni string, alert byte) {
 	case 40, 43, 44, 45, 48, 49, 51, 70, 71, 90:
 		r.Rule = rule.ID("TLS-1/" + cause)
 	}
+}
+
+// distrustFix is what a client may do that does not trust the certificate it was shown, where that has a root of its
+// own; else empty.
+func (d *Door) distrustFix(s *sock, name string, r *rule.Refusal) string {
+	switch r.Rule {
+	case "TLS-1/unknown-ca", "TLS-1/bad-certificate", "TLS-1/certificate-unknown", "TLS-1/no-name", "DOOR-2/closed":
+		if p := d.behind(s, name); p != nil {
+			return p.Distrusted
+		}
+	}
+	return ""
 }
 
 // notTLS names what came instead of TLS.
