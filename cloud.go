@@ -162,6 +162,9 @@ func (c *Cloud) start(first *world.World, listen func(network, address string) (
 	if c.config.DataDir != "" {
 		c.tail, lastConn = openTail(c.journal, c.state)
 	}
+	if err := c.state.Started(); err != nil { // a full disk, say; from here on changes wait for room
+		return fmt.Errorf("state cannot be kept in %s: %w (make room, or --data takes another directory, --ephemeral none)", c.config.DataDir, err)
+	}
 	return c.open(lastConn, listen)
 }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -154,4 +155,28 @@ func (v *victim) post(t *testing.T, id string) int {
 	require.NoError(t, err)
 	require.NoError(t, answer.Body.Close())
 	return answer.StatusCode
+}
+
+// Who starts an instance on a full disk is told so and can go on; it does not wait for room without a word.
+func TestStartOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	binary := build(t)
+	ctx := patience(t)
+	dir := filepath.Join(t.TempDir(), "data")
+	// 32 KiB, or 64 where the shell counts in kilobytes: room for the PKI and an empty state, and none for the world in it.
+	out, err := exec.CommandContext(ctx, "sh", "-c", `ulimit -f 64 && exec "$@"`, "sh", binary, "serve", "--data", dir, "--server-key", "ecdsa",
+		"--mqtts-port", "0", "--mqtt-port", "off", "--https-port", "off", "--edge-port", "off", "--proxy-port", "off", "--admin-port", "0").CombinedOutput()
+	require.NoError(t, ctx.Err(), "it waits for room:\n%s", out)
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit)
+	require.Equal(t, 1, exit.ExitCode(), "%s", out)
+	require.Contains(t, string(out), "file too large")
+	require.Contains(t, string(out), "--data takes another directory")
+	require.NotContains(t, string(out), "ready")
+
+	cloud, err := fakecloud.New(t.Context(), fakecloud.WithDataDir(dir), fakecloud.WithServerKey("ecdsa"))
+	require.NoError(t, err, "with room again, what is there serves as the beginning")
+	_, err = cloud.Twin("fakecloud-hub.azure-devices.net", "demo-sas")
+	require.NoError(t, err)
+	require.NoError(t, cloud.Close())
 }

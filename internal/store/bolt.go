@@ -158,8 +158,11 @@ func (e *boltEngine) commit(b *batch) {
 }
 
 // insist repeats a write until it works: nobody is told that something is kept that is not. It gives up,
-// and reports so, when the store closes.
+// and reports so, when the store closes, and at the first failure before the owner has started.
 func insist(closing <-chan struct{}, state *trouble, path string, write func() error) bool {
+	if state.givenUp() {
+		return false
+	}
 	for failed := false; ; failed = true {
 		err := write()
 		if err == nil {
@@ -168,8 +171,8 @@ func insist(closing <-chan struct{}, state *trouble, path string, write func() e
 			}
 			return true
 		}
-		if !failed {
-			state.begins(path, err)
+		if !failed && !state.begins(path, err) {
+			return false
 		}
 		select {
 		case <-closing:

@@ -31,7 +31,8 @@ const (
 
 // Open opens the store in dir, which it makes (mode 0700, files 0600). A file that is damaged is moved
 // aside under the name that the log's error line tells, and the store starts without it. Errors: ErrInUse,
-// ErrFormat, or what the file system says; nothing was changed then.
+// ErrFormat, or what the file system says; nothing was changed then. The owner calls Started before it acknowledges
+// anything.
 func Open(dir string, log *slog.Logger) (*Store, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
