@@ -201,8 +201,13 @@ func (r *reader) check(f field, v reflect.Value) string {
 		if f.check != "" {
 			return checks[f.check].verdict(f, time.Duration(n).String())
 		}
-		if f.min != nil && n < int64(*f.min) || f.max != nil && n > int64(*f.max) {
+		switch {
+		case f.min != nil && f.max != nil && (n < int64(*f.min) || n > int64(*f.max)):
 			return fmt.Sprintf("must be from %d to %d, not %d", *f.min, *f.max, n)
+		case f.min != nil && n < int64(*f.min):
+			return fmt.Sprintf("must be at least %d, not %d", *f.min, n)
+		case f.max != nil && n > int64(*f.max):
+			return fmt.Sprintf("must be at most %d, not %d", *f.max, n)
 		}
 	}
 	return ""
