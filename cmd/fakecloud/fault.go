@@ -57,6 +57,10 @@ func (a *app) faultSetCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.Match.Step = fault.Step(args[0])
 			numbers.fill(cmd.Flags(), &f.Action)
+			written := func(key string) bool { return cmd.Flags().Changed(strings.TrimPrefix(key, "match.")) }
+			if err := f.ValidateWritten(written); err != nil {
+				return usagef("%w", err)
+			}
 			return a.setFault(cmd.Context(), f)
 		},
 	}

@@ -20,6 +20,13 @@ func TestMalformedFaults(t *testing.T) {
 		`{"match":{"step":"tls"},"action":{"servercert":"c2VjcmV0"}}`:                   "action.servercert",
 		`{"match":{"step":"connect","platform":"c2VjcmV0"},"action":{"close":true}}`:    "match.platform",
 		`{"match":{"step":"connect"},"action":{"close":true},"probability":"c2VjcmV0"}`: "body.probability",
+		`{"match":{"step":"connect"},"action":{"close":true},"probability":0}`:          "body.probability",
+		`{"match":{"step":"connect"},"action":{"close":true},"count":0}`:                "body.count",
+		`{"match":{"step":"connect","device":""},"action":{"close":true}}`:              "body.match.device",
+		`{"match":{"step":"connect","endpoint":""},"action":{"close":true}}`:            "body.match.endpoint",
+		`{"match":{"step":"connect","platform":""},"action":{"close":true}}`:            "body.match.platform",
+		`{"match":{"step":"tls","host":""},"action":{"close":true}}`:                    "body.match.host",
+		`{"id":"","match":{"step":"connect"},"action":{"close":true}}`:                  "body.id",
 	} {
 		got := in.do(t, "POST", faultsPath, body, "Content-Type", "application/json")
 		require.Equal(t, http.StatusUnprocessableEntity, got.status, body)

@@ -5,22 +5,23 @@ import (
 	"time"
 )
 
-// Fault is one fault. The zero Probability and Count mean always.
+// Fault is one fault. The zero Probability and Count mean always; who writes one to the admin API has
+// to leave them out for that: what a script has left empty must not mean everything.
 type Fault struct {
-	ID          string  `json:"id,omitempty"`          // made when left out
-	Match       Match   `json:"match"`                 //
-	Action      Action  `json:"action"`                //
-	Probability float64 `json:"probability,omitempty"` // 0 < p ≤ 1 of the steps that match; 0 is 1
-	Count       int     `json:"count,omitempty"`       // so many times, then it is gone; 0 is no limit
-	Seed        uint64  `json:"seed,omitempty"`        // of the probability; two runs with one seed break the same steps
+	ID          string  `json:"id,omitempty" minLength:"1"`                 // made when left out
+	Match       Match   `json:"match"`                                      //
+	Action      Action  `json:"action"`                                     //
+	Probability float64 `json:"probability,omitempty" exclusiveMinimum:"0"` // 0 < p ≤ 1 of the steps that match; 0 is 1
+	Count       int     `json:"count,omitempty" minimum:"1"`                // so many times, then it is gone; 0 is no limit
+	Seed        uint64  `json:"seed,omitempty"`                             // of the probability; two runs with one seed break the same steps
 }
 
-// Match chooses steps. Empty fields match everything.
+// Match chooses steps. Empty fields match everything; as with a Fault's numbers, who writes them leaves them out.
 type Match struct {
-	Platform string `json:"platform,omitempty"`
-	Endpoint string `json:"endpoint,omitempty"`
-	Device   string `json:"device,omitempty"` // a glob
-	Host     string `json:"host,omitempty"`   // a glob of the name that the client asks for; step tls alone knows it
+	Platform string `json:"platform,omitempty" minLength:"1"`
+	Endpoint string `json:"endpoint,omitempty" minLength:"1"`
+	Device   string `json:"device,omitempty" minLength:"1"` // a glob
+	Host     string `json:"host,omitempty" minLength:"1"`   // a glob of the name that the client asks for; step tls alone knows it
 	Step     Step   `json:"step"`
 }
 

@@ -35,6 +35,34 @@ func (e *Error) Error() string { return ErrInvalid.Error() + ": " + e.Key + ": "
 // Unwrap makes it an ErrInvalid.
 func (e *Error) Unwrap() error { return ErrInvalid }
 
+const (
+	wantedProbability = "it is more than 0 and at most 1"
+	wantedCount       = "it is at least 1, or left out for no limit"
+)
+
+// ValidateWritten is Validate for a fault that somebody has written, key by key: a zero that stands there is refused, lest
+// what a script has left empty meant everything.
+func (f Fault) ValidateWritten(written func(key string) bool) error {
+	for _, k := range []struct {
+		key  string
+		zero bool
+		want string
+	}{
+		{"id", f.ID == "", "it is empty; left out, one is made"},
+		{"match.platform", f.Match.Platform == "", "it is empty; left out, all match"},
+		{"match.endpoint", f.Match.Endpoint == "", "it is empty; left out, all match"},
+		{"match.device", f.Match.Device == "", "it is empty; left out, all match"},
+		{"match.host", f.Match.Host == "", "it is empty; left out, all match"},
+		{"probability", f.Probability == 0, wantedProbability},
+		{"count", f.Count == 0, wantedCount},
+	} {
+		if k.zero && written(k.key) {
+			return wrong(k.key, "%s", k.want)
+		}
+	}
+	return f.Validate()
+}
+
 func wrong(key, format string, args ...any) error {
 	return &Error{Key: key, Text: fmt.Sprintf(format, args...)}
 }
@@ -51,9 +79,9 @@ func (f Fault) Validate() error {
 	case len(f.ID) > 64:
 		return wrong("id", "at most 64 characters")
 	case !(f.Probability >= 0 && f.Probability <= 1): // NaN is neither
-		return wrong("probability", "it is more than 0 and at most 1")
+		return wrong("probability", wantedProbability)
 	case f.Count < 0:
-		return wrong("count", "it is at least 1, or left out for no limit")
+		return wrong("count", wantedCount)
 	}
 	if err := f.Action.validateKind(f.Match.Step); err != nil {
 		return err
