@@ -103,7 +103,7 @@ var Rules = []rule.Rule{
 	{ID: "DPS-22", Title: "The chain sent must reach a CA certificate of the instance; else 401002, CA certificate not found", Source: srcX509 + "; azure-iot-sdk-csharp issue 1040", Grade: rule.Measured,
 		Causes: []rule.Cause{
 			{ID: "issuer", Why: "The device did not send the intermediate certificate between its own and the CA.", Fix: "Connect with a chain file: cat device.pem intermediate.pem > chain.pem."},
-			{ID: "ca", Why: "The certificate leads to no CA certificate that the instance knows.", Fix: "Upload the CA certificate to the DPS instance and verify it, or issue the certificate with a CA that is there."},
+			{ID: "ca", Why: "The certificate leads to no CA certificate that the instance knows.", Fix: "If an intermediate stands between the device's certificate and such a CA, send it, too (cat device.pem intermediate.pem > chain.pem); else upload the CA certificate to the DPS instance and verify it."},
 		}},
 	{ID: "DPS-23", Title: "A CA certificate that is not verified admits nobody: 401", Source: srcX509 + "; how-to-verify-certificates.md", Grade: rule.Documented,
 		Assumption: "errorCode 401002, CA certificate not found",

@@ -88,7 +88,8 @@ func (c *conn) journalEnd(cause error) {
 	case errors.Is(cause, ErrTakenOver):
 		e.Rule = c.srv.cfg.Rules.TakeOver
 	case errors.Is(cause, ErrKeepAlive):
-		e.Rule = c.srv.cfg.Rules.KeepAlive
+		e.Rule, e.Seen = c.srv.cfg.Rules.KeepAlive, "nothing for "+c.silence.String()
+		e.Expected = "a packet, such as PINGREQ, within " + c.silence.String()
 	}
 	e.Detail = cause.Error()
 	c.srv.cfg.Journal.Append(e)

@@ -110,6 +110,8 @@ func TestKeepAlive(t *testing.T) {
 				synctest.Wait()
 				events, _ := c.journal.Select(journal.Filter{Rule: "HUB-22/silent"})
 				require.Len(t, events, 1)
+				require.Equal(t, "nothing for "+k.silence.String(), events[0].Seen)
+				require.Contains(t, events[0].Expected, "PINGREQ, within "+k.silence.String())
 				rule.Proves(t, k.proves, "HUB-22/silent")
 			})
 		})
