@@ -115,8 +115,7 @@ func (v *victim) ask(t *testing.T, method, path, body string) (status int, answe
 	if body != "" {
 		request.Header.Set("Content-Type", "application/json")
 	}
-	request.Close = true
-	response, err := http.DefaultClient.Do(request)
+	response, err := adminClient.Do(request)
 	require.NoError(t, err)
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)

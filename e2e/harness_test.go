@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"io"
 	"net"
+	"net/http"
 	"testing"
 	"time"
 
@@ -24,6 +25,10 @@ const (
 	demoKey   = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 	groupKey  = "ZmFrZWNsb3VkLXRlc3QtZ3JvdXAtbWFzdGVyLWtleS0wMDAxLWZha2VjbG91ZC10ZXN0LWdyb3VwLW1hc3Rlcg=="
 )
+
+// adminClient calls the admin API of another process. It shares no connection with http.DefaultClient, whose idle ones
+// every httptest server ends when it closes, and leaves none behind.
+var adminClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
 // via says how a client comes to the door.
 type via struct {

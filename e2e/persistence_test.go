@@ -319,8 +319,7 @@ func (v *victim) patch(id string) error {
 		return err
 	}
 	request.Header.Set("Content-Type", "application/json")
-	request.Close = true
-	response, err := http.DefaultClient.Do(request)
+	response, err := adminClient.Do(request)
 	if err != nil {
 		return err
 	}

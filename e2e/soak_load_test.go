@@ -319,7 +319,7 @@ func (s *soak) reader(ctx context.Context, _, round int) error {
 		return err
 	}
 	request.Header.Set("Accept", "text/event-stream")
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := adminClient.Do(request)
 	if err != nil {
 		return err
 	}

@@ -209,7 +209,7 @@ func (s *soak) call(ctx context.Context, method, path, body string) (status int,
 	if body != "" {
 		request.Header.Set("Content-Type", "application/json")
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := adminClient.Do(request)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -224,7 +224,7 @@ func (s *soak) change(t *testing.T, world string) {
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, s.admin+"/api/v1/world", strings.NewReader(world))
 	require.NoError(t, err)
 	request.Header.Set("Content-Type", "application/yaml")
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := adminClient.Do(request)
 	require.NoError(t, err)
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
