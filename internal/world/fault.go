@@ -73,15 +73,16 @@ func (f Fault) Fault() fault.Fault {
 	}
 }
 
-// fault judges a fault as the admin API does, unless a part of it could not be read.
-func (r *reader) fault(f *Fault, path string) {
+// fault judges a fault, whose own keys are given, as the admin API does, unless a part of it could not be read. Empty keys
+// of its match have been reported when they were read.
+func (r *reader) fault(f *Fault, path string, given map[string]bool) {
 	for _, p := range r.problems {
 		if strings.HasPrefix(p.Key, path) {
 			return
 		}
 	}
 	var wrong *fault.Error
-	if !errors.As(f.Fault().Validate(), &wrong) {
+	if !errors.As(f.Fault().ValidateWritten(func(key string) bool { return given[key] }), &wrong) {
 		return
 	}
 	key := join(path, wrong.Key)

@@ -45,3 +45,16 @@ func TestFaultsAreBounded(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorContains(t, Validate(w), "faults: there are 1001; at most 1000 are taken")
 }
+
+// What Format writes of a fault without limits is read again: it leaves out what Parse refuses as a zero that is written.
+func TestFaultsWithoutLimitsAreReadAgain(t *testing.T) {
+	t.Parallel()
+	const text = "faults: [{id: a, match: {step: publish}, action: {drop: true}}]"
+	w, err := Parse("w", []byte(text))
+	require.NoError(t, err)
+	again, err := Parse("again", Format(w))
+	require.NoError(t, err)
+	require.Equal(t, w.Faults, again.Faults)
+	_, err = Parse("w", []byte(strings.Replace(text, "}}]", "}, count: &none 0}]", 1)))
+	require.ErrorContains(t, err, "w:1:71: faults[a].count: it is at least 1, or left out for no limit")
+}

@@ -17,8 +17,8 @@ import (
 // maxFile bounds a file that a world names.
 const maxFile = 1 << 20
 
-// finish resolves and completes what a mapping's keys say together.
-func (r *reader) finish(v reflect.Value, path string) {
+// finish resolves and completes what a mapping's keys, which are given, say together.
+func (r *reader) finish(v reflect.Value, path string, given map[string]bool) {
 	switch x := v.Addr().Interface().(type) {
 	case *Certificate:
 		r.certificateText(&x.PEM, &x.File, path)
@@ -37,7 +37,7 @@ func (r *reader) finish(v reflect.Value, path string) {
 	case *Authentication:
 		r.authentication(x, path)
 	case *Fault:
-		r.fault(x, path)
+		r.fault(x, path, given)
 	}
 }
 

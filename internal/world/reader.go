@@ -166,7 +166,7 @@ func (r *reader) mapping(node ast.Node, v reflect.Value, path string, depth int)
 		given[key] = true
 		r.value(entry.Value, v.FieldByIndex(fields[i].index), fields[i], join(path, key), depth+1)
 	}
-	r.finish(v, path)
+	r.finish(v, path, given)
 }
 
 // key returns the text of an entry's key.
