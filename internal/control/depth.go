@@ -11,35 +11,67 @@ import (
 // maxDepth is how deep objects and arrays of a body may nest.
 const maxDepth = 64
 
-// checkJSON reports a body that is no single JSON value or nests too deeply, and where.
+// checkJSON reports a body that is no single JSON value, nests too deeply or gives a key twice in one object, of which
+// encoding/json would silently take the last, and where.
 func checkJSON(body []byte) error {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
-	depth, values := 0, 0
-	for {
+	var open []*container
+	for values := 0; ; {
 		token, err := d.Token()
-		if errors.Is(err, io.EOF) && depth == 0 && values == 1 {
+		if errors.Is(err, io.EOF) && len(open) == 0 && values == 1 {
 			return nil
 		}
 		if err != nil {
 			return at(body, d, "is no JSON")
 		}
-		switch token {
-		case json.Delim('{'), json.Delim('['):
-			depth++
-		case json.Delim('}'), json.Delim(']'):
-			depth--
+		if len(open) > 0 {
+			if key, twice := open[len(open)-1].take(token); twice {
+				return at(body, d, fmt.Sprintf("gives the key %.64q twice in one object", key))
+			}
 		}
-		if depth == 0 {
+		switch token {
+		case json.Delim('{'):
+			open = append(open, &container{keys: map[string]bool{}})
+		case json.Delim('['):
+			open = append(open, &container{})
+		case json.Delim('}'), json.Delim(']'):
+			open = open[:len(open)-1]
+		}
+		if len(open) == 0 {
 			values++
 		}
 		switch {
-		case depth > maxDepth:
+		case len(open) > maxDepth:
 			return at(body, d, fmt.Sprintf("nests more than %d levels deep", maxDepth))
 		case values > 1:
 			return at(body, d, "holds more than one JSON value")
 		}
 	}
+}
+
+// container is an object or array that is being read.
+type container struct {
+	keys  map[string]bool // of an object, those that it has given; nil of an array
+	value bool            // a key's value comes next
+}
+
+// take takes the next token in a container, and says whether it is a key that has been given before.
+func (c *container) take(token json.Token) (key string, twice bool) {
+	if c.keys == nil {
+		return "", false
+	}
+	if c.value {
+		c.value = false
+		return "", false
+	}
+	key, isKey := token.(string)
+	if !isKey {
+		return "", false // the object's end
+	}
+	twice = c.keys[key]
+	c.keys[key], c.value = true, true
+	return key, twice
 }
 
 func at(body []byte, d *json.Decoder, what string) error {

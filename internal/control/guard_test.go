@@ -149,6 +149,17 @@ func TestBodies(t *testing.T) {
 		a.problem(t)
 		require.NotContains(t, strings.ReplaceAll(a.body, "extra", ""), "s3cret")
 	}
+	for body, detail := range map[string]string{
+		`{"commonName":"a", "commonName":"b"}`:                                      `the body gives the key "commonName" twice in one object: line 1, column 32`,
+		"{\"commonName\":\"a\",\n\"x\":[{\"y\":{}, \"y\":1}]}":                      `the body gives the key "y" twice in one object: line 2, column 18`,
+		`{"` + strings.Repeat("k", 99) + `":1,"` + strings.Repeat("k", 99) + `":2}`: `the body gives the key "` + strings.Repeat("k", 64) + `" twice in one object: line 1, column 207`,
+	} {
+		a := post(body, "application/json")
+		require.Equal(t, http.StatusBadRequest, a.status, a.body)
+		require.Equal(t, detail, a.problem(t).Detail)
+	}
+	a = post(`{"commonName":"commonName","x":[{"commonName":1},{"commonName":"commonName"}]}`, "application/json")
+	require.Equal(t, http.StatusUnprocessableEntity, a.status, "a name may be a value too, and stand in two objects")
 	a = in.do(t, "PATCH", "/api/v1/world", strings.Repeat("- ", 100)+"a", "Content-Type", "application/yaml")
 	require.Equal(t, http.StatusBadRequest, a.status)
 	a = in.do(t, "PATCH", "/api/v1/world", "a: "+strings.Repeat("[", 100), "Content-Type", "application/yaml")
