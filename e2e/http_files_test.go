@@ -197,6 +197,37 @@ func TestHTTPBlobRangeBehindTheEnd(t *testing.T) {
 	}
 }
 
+// A read whose conditions do not hold says so by the storage error's name; the 304 has no body, the 412 has no content.
+func TestHTTPBlobConditions(t *testing.T) {
+	t.Parallel()
+	cloud := startContoso(t)
+	g := beginUpload(t, cloud, "f")
+	at := g.path() + g.SASToken
+	require.Equal(t, 201, blob(t, cloud, "PUT "+at, "abc", "x-ms-blob-type: BlockBlob", "x-ms-blob-content-encoding: gzip").StatusCode)
+	etag := blob(t, cloud, "GET "+at, "").Header.Get("ETag")
+	r := blob(t, cloud, "GET "+at, "", "If-Match: "+etag)
+	require.Equal(t, 200, r.StatusCode)
+	require.Equal(t, "abc", r.body)
+	require.Empty(t, r.Header.Get("x-ms-error-code"))
+	for _, method := range []string{"GET ", "HEAD "} {
+		r = blob(t, cloud, method+at, "", "If-None-Match: "+etag)
+		require.Equal(t, 304, r.StatusCode)
+		require.Equal(t, "ConditionNotMet", r.Header.Get("x-ms-error-code"))
+		require.Equal(t, etag, r.Header.Get("ETag"))
+		require.Empty(t, r.body)
+		r = blob(t, cloud, method+at, "", `If-Match: "0x1"`)
+		require.Equal(t, 412, r.StatusCode)
+		require.Equal(t, "ConditionNotMet", r.Header.Get("x-ms-error-code"))
+		require.Empty(t, r.Header.Get("Content-Encoding"))
+		if method == "GET " {
+			require.Contains(t, r.body, "<Error><Code>ConditionNotMet</Code><Message>")
+		}
+		e := refused(t, cloud, "HUB-65/blob")
+		require.Equal(t, `If-Match: "0x1"`, e.Seen)
+		require.Contains(t, e.Expected, strings.Trim(etag, `"`))
+	}
+}
+
 // A request may not be larger than a blob; its length is judged before it is read.
 func TestHTTPBlobTooLarge(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"crypto/md5"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -230,7 +231,7 @@ func storageName(r *rule.Refusal) string {
 	case iothub.BlobExists:
 		return "BlobAlreadyExists"
 	case iothub.BlobConditions:
-		return "ConditionNotMet"
+		return conditionNotMet
 	case iothub.BlobTooLarge:
 		return "RequestBodyTooLarge"
 	}
@@ -292,6 +293,7 @@ func (b *blobCall) get() *blobFailure {
 	if f := b.rangeStart(len(blob.Body)); f != nil {
 		return f
 	}
+	plain := b.w.Header().Clone()
 	b.stamp(blob)
 	h := b.w.Header()
 	for name, value := range map[string]string{"Content-Type": blob.ContentType, "Content-Encoding": blob.ContentEncoding,
@@ -313,8 +315,49 @@ func (b *blobCall) get() *blobFailure {
 		h.Set("x-ms-blob-content-md5", base64.StdEncoding.EncodeToString(blob.MD5))
 	}
 	b.status = http.StatusOK
-	http.ServeContent(b.w, b.r, "", blob.Modified, bytes.NewReader(blob.Body))
-	return nil
+	w := &conditional{ResponseWriter: b.w}
+	http.ServeContent(w, b.r, "", blob.Modified, bytes.NewReader(blob.Body))
+	if !w.unmet {
+		return nil
+	}
+	clear(h)
+	maps.Copy(h, plain)
+	f := b.wrong(conditionNotMet, "the blob does not meet the request's conditions", conditionsOf(b.r.Header),
+		fmt.Sprintf(`the blob's ETag %q, last modified %s`, blob.ETag, blob.Modified.UTC().Format(http.TimeFormat)))
+	f.Code = iothub.BlobConditions
+	return f
+}
+
+// conditionNotMet is the storage error's name where the conditions of a request do not hold, of 304 as of 412 (Azure
+// Storage REST, Blob service error codes).
+const conditionNotMet = "ConditionNotMet"
+
+// conditional names the error of a read whose conditions do not hold. A 412 is not written, as it has a body.
+type conditional struct {
+	http.ResponseWriter
+	unmet bool
+}
+
+func (w *conditional) WriteHeader(status int) {
+	switch status {
+	case http.StatusPreconditionFailed:
+		w.unmet = true
+		return
+	case http.StatusNotModified:
+		w.Header().Set("x-ms-error-code", conditionNotMet)
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// conditionsOf shows the conditions that answer 412 when they do not hold.
+func conditionsOf(h http.Header) string {
+	var given []string
+	for _, name := range []string{"If-Match", "If-Unmodified-Since"} {
+		if value := h.Get(name); value != "" {
+			given = append(given, name+": "+clip(value))
+		}
+	}
+	return strings.Join(given, ", ")
 }
 
 // rangeStart refuses a range that begins at the content's end or behind it, of an empty blob too: Azure's SDKs read a
