@@ -112,6 +112,9 @@ func (l lifeControl) keep(name string, file []byte) (kept plane.Snapshot, err er
 	}
 	_, err = temporary.Write(file)
 	if err = errors.Join(err, temporary.Close()); err == nil {
+		kept.Made, err = stampFile(temporary.Name(), kept.Made)
+	}
+	if err == nil {
 		err = os.Rename(temporary.Name(), path)
 	}
 	if err != nil {
@@ -119,6 +122,19 @@ func (l lifeControl) keep(name string, file []byte) (kept plane.Snapshot, err er
 		return kept, fmt.Errorf("snapshot %s is not kept: %w", name, err)
 	}
 	return kept, nil
+}
+
+// stampFile gives a file a time of modification and returns it as the file system keeps it, which may be coarser: a listing
+// tells when a snapshot was made from there.
+func stampFile(path string, at time.Time) (time.Time, error) {
+	if err := os.Chtimes(path, at, at); err != nil {
+		return at, err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return at, err
+	}
+	return info.ModTime().UTC(), nil
 }
 
 // SnapshotFile implements plane.Life.
