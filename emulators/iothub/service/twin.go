@@ -131,7 +131,11 @@ func (c *call) invoke() (answer, error) {
 func (c *call) methodFault(err error, m iothub.MethodCall) error {
 	var r *rule.Refusal
 	if !errors.As(err, &r) {
-		return c.fault(err, faults{invalid: "SVC-13/call"})
+		if !errors.Is(err, iothub.ErrInvalid) {
+			return c.fault(err, faults{invalid: "SVC-13/call"})
+		}
+		return failed("SVC-13/call", azure.ArgumentInvalid, err.Error(), shownCall(m),
+			"a methodName of 1 to 100 characters without / + # ?, a payload of at most 131072 bytes, responseTimeoutInSeconds 5 to 300, connectTimeoutInSeconds 0 to 300")
 	}
 	f := &failure{refusal: r, code: r.Code, message: plain(r.Detail), journalled: true}
 	switch r.Code {
@@ -142,6 +146,12 @@ func (c *call) methodFault(err error, m iothub.MethodCall) error {
 		f.message = "Timed out waiting for the response from device."
 	}
 	return f
+}
+
+// shownCall tells of a call what may be wrong with it; its payload is not repeated.
+func shownCall(m iothub.MethodCall) string {
+	return fmt.Sprintf("methodName %q, a payload of %d bytes, responseTimeoutInSeconds %g, connectTimeoutInSeconds %g",
+		show(m.Name), len(m.Payload), m.ResponseTimeout.Seconds(), m.ConnectTimeout.Seconds())
 }
 
 // clockText writes a duration as the hub does: 00:01:00.

@@ -201,7 +201,9 @@ func TestMethod(t *testing.T) {
 		require.Equal(t, 400004, e.ErrorCode)
 		require.Equal(t, "ArgumentInvalid", e.header)
 	}
-	b.refused("SVC-13/call")
+	told := b.refused("SVC-13/call")
+	require.Equal(t, `methodName "m", a payload of 131074 bytes, responseTimeoutInSeconds 0, connectTimeoutInSeconds 0`, told.Seen)
+	require.Contains(t, told.Expected, "a payload of at most 131072 bytes")
 	require.Equal(t, 404001, b.do("POST", "/twins/nope/methods", `{"methodName":"m"}`).methodError(404).ErrorCode)
 	require.Equal(t, 404010, b.do("POST", "/twins/d/modules/nope/methods", `{"methodName":"m"}`).methodError(404).ErrorCode)
 	require.Equal(t, 400004, b.do("POST", "/twins/d/methods", `{"methodName":5}`).methodError(400).ErrorCode)
