@@ -159,7 +159,9 @@ var telemetryRules = []rule.Rule{
 }
 
 var twinRules = []rule.Rule{
-	{ID: "HUB-50", Title: "a twin request answers desired and reported properties, with $version in both", Source: srcMQTT + "; " + srcTwins, Grade: rule.Documented},
+	{ID: "HUB-50", Title: "a twin request answers desired and reported properties, with $version in both", Source: srcMQTT + "; " + srcTwins, Grade: rule.Documented, Causes: []rule.Cause{
+		{ID: "unsubscribed", Why: "the request was carried out, but the client has not subscribed to the answers of its twin", Fix: "subscribe to $iothub/twin/res/# and wait for the SUBACK before the first request"},
+	}},
 	{ID: "HUB-51", Title: "a reported patch answers 204 with the new version", Source: srcMQTT, Grade: rule.Documented, Causes: []rule.Cause{
 		{ID: "version", Why: "the patch names a base version that is no longer the current one", Fix: "read the twin again and patch on its reported $version, or leave $version out of the topic"},
 	}},

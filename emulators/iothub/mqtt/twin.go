@@ -25,17 +25,24 @@ func (d *device) twin(m broker.Message, t azure.HubTopic) broker.Verdict {
 		if r != nil {
 			return d.twinError(t.RID, r)
 		}
-		return answer(azure.TwinResultTopic(200, t.RID, ""), body)
+		return d.answer(azure.TwinResultTopic(200, t.RID, ""), body)
 	}
 	version, r := d.session.Report(m.Payload, t.Version)
 	if r != nil {
 		return d.twinError(t.RID, r)
 	}
-	return answer(azure.TwinResultTopic(204, t.RID, strconv.FormatInt(version, 10)), nil)
+	return d.answer(azure.TwinResultTopic(204, t.RID, strconv.FormatInt(version, 10)), nil)
 }
 
-func answer(topic string, body []byte) broker.Verdict {
-	return broker.Verdict{Action: broker.Accept, Answers: []broker.Outgoing{{Topic: topic, Payload: body}}}
+// answer is the answer to a request that was carried out. Where no subscription brings it to the client, the journal says
+// so, and nothing else is different.
+func (d *device) answer(topic string, body []byte) broker.Verdict {
+	v := broker.Verdict{Action: broker.Accept, Answers: []broker.Outgoing{{Topic: topic, Payload: body}}}
+	if _, listening := d.link.Subscribed(topic); !listening {
+		v.Action, v.Refusal = broker.Refuse, &rule.Refusal{Rule: "HUB-50/unsubscribed", Silent: true,
+			Seen: "an answer on " + shown(topic) + " and no subscription that matches it", Expected: "a subscription to $iothub/twin/res/#"}
+	}
+	return v
 }
 
 // twinError is the body of a failed twin request (amenzhinsky/iothub issue 70).

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fakecloud/fakecloud/emulators/iothub"
 	"github.com/fakecloud/fakecloud/internal/broker/brokertest"
+	"github.com/fakecloud/fakecloud/internal/journal"
 	"github.com/fakecloud/fakecloud/internal/rule"
 )
 
@@ -148,9 +149,17 @@ func TestTwinWithoutSubscription(t *testing.T) {
 	publish(conn, twinReported+"1", `{"a":1}`)
 	conn.Send(brokertest.Pingreq)
 	conn.Expect(brokertest.Pingresp...)
+	require.Contains(t, c.expectRefused("HUB-50/unsubscribed").Seen, "$iothub/twin/res/204/?$rid=1")
+	rule.Proves(t, "HUB-50/unsubscribed")
 	twin, err := c.hub.GetTwin(contoso, "dev-01", "")
 	require.NoError(t, err)
 	require.Contains(t, twin.Reported.Values, "a", "it was done, though nobody hears of it")
+	conn.Send(brokertest.Subscribe(1, 0, twinResults))
+	conn.Expect(0x90, 3, 0, 1, 0)
+	publish(conn, twinGet+"2", "")
+	expect(t, conn, "$iothub/twin/res/200/?$rid=2")
+	events, _ := c.journal.Select(journal.Filter{Kind: journal.Refused})
+	require.Len(t, events, 1, "an answer that is delivered is no refusal")
 }
 
 func TestModuleTwin(t *testing.T) {
