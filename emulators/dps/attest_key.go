@@ -1,9 +1,11 @@
 package dps
 
 import (
+	"crypto/hmac"
 	"encoding/base64"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +19,8 @@ func unbase64(key string) []byte {
 	return raw
 }
 
+const wantedToken = "SharedAccessSignature sr={idScope}%2Fregistrations%2F{registrationId}&sig={signature}&se={unix seconds}&skn=registration"
+
 // resource is what a device's token must be made for.
 func (c Caller) resource() string { return c.Scope + "/registrations/" + c.RegistrationID }
 
@@ -26,7 +30,7 @@ func (c Caller) parseToken() (azure.SAS, *denial) {
 	if err != nil {
 		return sas, deny(codeUnauthorized, messageUnauthorized, rule.Refusal{Rule: "DPS-15/token",
 			Detail: err.Error(), Seen: c.credential(),
-			Expected: "SharedAccessSignature sr={idScope}%2Fregistrations%2F{registrationId}&sig={signature}&se={unix seconds}&skn=registration"})
+			Expected: wantedToken})
 	}
 	resource, err := url.PathUnescape(sas.Resource)
 	if err != nil || !strings.EqualFold(resource, c.resource()) {
@@ -36,8 +40,21 @@ func (c Caller) parseToken() (azure.SAS, *denial) {
 	return sas, nil
 }
 
+// keyItself recognises a password that is one of the keys that should have signed a token.
+func (c Caller) keyItself(keys ...[]byte) *denial {
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(c.Token))
+	if err != nil || !slices.ContainsFunc(keys, func(key []byte) bool { return hmac.Equal(key, raw) }) {
+		return nil
+	}
+	return deny(codeUnauthorized, messageUnauthorized, rule.Refusal{Rule: "DPS-15/key",
+		Seen: "a symmetric key of the enrollment", Expected: "a SAS token as password: " + wantedToken})
+}
+
 // checkToken judges a token against the keys that may have signed it.
 func (s *Service) checkToken(i Instance, c Caller, keys ...[]byte) *denial {
+	if d := c.keyItself(keys...); d != nil {
+		return d
+	}
 	sas, d := c.parseToken()
 	if d != nil {
 		return d
@@ -86,6 +103,9 @@ func (s *Service) attestKeyGroup(i Instance, c Caller) (admission, *denial) {
 	if len(groups) == 0 {
 		return admission{}, s.notEnrolled(i, c, "the instance has no enrollment group with symmetric keys")
 	}
+	if d := c.keyItself(c.keysOf(groups)...); d != nil {
+		return admission{}, d
+	}
 	sas, d := c.parseToken()
 	if d != nil {
 		return admission{}, d
@@ -115,6 +135,16 @@ func (s *Service) keyGroups(i Instance) []Group {
 		}
 	}
 	return groups
+}
+
+// keysOf are the keys of groups, and those that are derived from them for the caller.
+func (c Caller) keysOf(groups []Group) (keys [][]byte) {
+	for _, g := range groups {
+		for _, k := range []string{g.Attestation.SymmetricKey.Primary, g.Attestation.SymmetricKey.Secondary} {
+			keys = append(keys, unbase64(k), derive(k, c.RegistrationID))
+		}
+	}
+	return keys
 }
 
 func derive(groupKey, registrationID string) []byte {

@@ -81,6 +81,7 @@ var Rules = []rule.Rule{
 		Causes: []rule.Cause{
 			{ID: "signature", Why: "No key of an enrollment for this device made the token's signature.", Fix: "Sign with the enrollment's key, base64-decoded; for a group with the key derived for this registration id."},
 			{ID: "token", Why: "The password is no SAS token.", Fix: "Send SharedAccessSignature sr=…&sig=…&se=…&skn=registration as password."},
+			{ID: "key", Why: "The password is the symmetric key itself.", Fix: "Make a SAS token signed with the key and send that; the key never goes over the wire."},
 			{ID: "resource", Why: "The token was made for something else than this device's registration.", Fix: "Make it for {idScope}/registrations/{registrationId}, percent-encoded."},
 			{ID: "attestation", Why: "The enrollment wants the other kind of credential.", Fix: "Use the kind of attestation that the individual enrollment was made with."},
 			{ID: "certificate", Why: "The client certificate is not the one that the individual enrollment holds.", Fix: "Enroll this certificate as primary or secondary, or connect with the enrolled one."},
