@@ -32,6 +32,9 @@ type Received struct {
 // It returns once the hub has granted the subscription, which the kit renews on every connection. Errors:
 // those of Send, a refused subscription, or that a handler is set already.
 func (h *Hub) OnMessage(ctx context.Context, handle func(context.Context, Received)) error {
+	if handle == nil {
+		return fmt.Errorf("azure: cloud-to-device messages: %w", errNoHandler)
+	}
 	h.in.mu.Lock()
 	taken := h.in.message
 	h.in.message = true

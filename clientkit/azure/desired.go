@@ -37,6 +37,9 @@ type change struct {
 // It returns once the hub has granted the subscription, which the kit renews on every connection. Errors:
 // those of Send, a refused subscription, or that a handler is set already.
 func (h *Hub) OnDesired(ctx context.Context, handle func(context.Context, DesiredChange)) error {
+	if handle == nil {
+		return fmt.Errorf("azure: desired properties: %w", errNoHandler)
+	}
 	h.in.mu.Lock()
 	taken := h.in.desired
 	h.in.desired = true

@@ -48,8 +48,11 @@ func newInbound() inbound {
 	}
 }
 
-// errTaken is returned where only one handler can be.
-var errTaken = errors.New("a handler is set already")
+// errTaken is returned where only one handler can be, errNoHandler where there is none.
+var (
+	errTaken     = errors.New("a handler is set already")
+	errNoHandler = errors.New("the handler is nil")
+)
 
 // dispatch runs on Paho's goroutine and never blocks.
 func (h *Hub) dispatch(a session.Arrival) {

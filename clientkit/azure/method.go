@@ -36,6 +36,12 @@ type MethodHandler func(ctx context.Context, call MethodCall) (status int, paylo
 // It returns once the hub has granted the subscription, which the kit renews on every connection. Errors:
 // those of Send, or a refused subscription.
 func (h *Hub) HandleMethod(ctx context.Context, name string, handle MethodHandler) error {
+	switch {
+	case name == "":
+		return errors.New("azure: direct method: no name")
+	case handle == nil:
+		return fmt.Errorf("azure: direct method %s: %w", name, errNoHandler)
+	}
 	h.in.mu.Lock()
 	before := h.in.handlers[name]
 	h.in.handlers[name] = handle

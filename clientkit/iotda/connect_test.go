@@ -162,7 +162,7 @@ func TestRetries(t *testing.T) {
 		var refused *ConnectError
 		require.ErrorAs(t, got.device.Err(), &refused)
 		require.ErrorIs(t, got.device.Report(t.Context()), ErrClosed)
-		require.ErrorIs(t, got.device.OnEvent("$log", nil), ErrClosed)
+		require.ErrorIs(t, got.device.OnEvent("$log", func(context.Context, Event) {}), ErrClosed)
 		p.ExpectEnd()
 
 		other := kittest.NewCloud(t, "other.test")

@@ -81,8 +81,11 @@ func (d *Device) Err() error { return d.session.Err() }
 // returns ctx's error. Closing twice is allowed.
 func (d *Device) Close(ctx context.Context) error { return d.session.Close(ctx) }
 
-// errTaken is returned where only one handler can be.
-var errTaken = errors.New("iotda: a handler is set already")
+// errTaken is returned where only one handler can be, errNilHandler where there is none.
+var (
+	errTaken      = errors.New("iotda: a handler is set already")
+	errNilHandler = errors.New("iotda: the handler is nil")
+)
 
 // own is one of the device's topics.
 func (d *Device) own(kind wire.Kind) wire.Topic {

@@ -178,6 +178,9 @@ func (d *Device) asker(e wire.Event) *ask {
 // are handed over too. ctx of handle ends with Close, which waits for handle; handle must not call Close. The error is that the service has a handler already, or
 // ErrClosed.
 func (d *Device) OnEvent(serviceID string, handle func(context.Context, Event)) error {
+	if handle == nil {
+		return errNilHandler
+	}
 	d.mu.Lock()
 	if d.handlers[serviceID] != nil {
 		d.mu.Unlock()

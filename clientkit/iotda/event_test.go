@@ -71,7 +71,7 @@ func TestEvents(t *testing.T) {
 		synctest.Wait()
 		got := make(chan Event)
 		require.NoError(t, d.OnEvent("$log", func(_ context.Context, e Event) { got <- e }))
-		require.ErrorIs(t, d.OnEvent("$log", nil), errTaken)
+		require.ErrorIs(t, d.OnEvent("$log", func(context.Context, Event) {}), errTaken)
 		for range maxEvents - 1 {
 			require.Equal(t, "early", (<-got).Type)
 		}

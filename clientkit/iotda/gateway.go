@@ -154,6 +154,9 @@ type ChildrenChange struct {
 
 // OnChildren has handle called when the application adds or deletes children; as OnEvent.
 func (d *Device) OnChildren(handle func(context.Context, ChildrenChange)) error {
+	if handle == nil {
+		return errNilHandler
+	}
 	return d.OnEvent(childrenService, func(ctx context.Context, e Event) {
 		change, err := readChange(e)
 		if err != nil {

@@ -3,6 +3,7 @@ package iotda
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -41,6 +42,9 @@ func (d *Device) SendMessage(ctx context.Context, m Message) error {
 // It returns once the platform has granted the subscription, which the kit renews on every connection. Messages
 // that came before, 64 at most, are handed over too.
 func (d *Device) OnMessage(ctx context.Context, handle func(context.Context, Message)) error {
+	if handle == nil {
+		return errNilHandler
+	}
 	d.mu.Lock()
 	taken := d.message
 	d.message = true
@@ -117,6 +121,12 @@ type topicHandler func(topic string, body []byte)
 // runs on the connection's goroutine: it must not block and must not call the device. The kit renews the
 // subscription on every connection. A refusal is a *clientkit.SubscribeError.
 func (d *Device) Subscribe(ctx context.Context, filter string, handle func(topic string, body []byte)) error {
+	switch {
+	case filter == "":
+		return errors.New("iotda: no topic filter")
+	case handle == nil:
+		return errNilHandler
+	}
 	d.mu.Lock()
 	before, replaced := d.topics[filter]
 	d.topics[filter] = handle

@@ -64,6 +64,9 @@ const (
 // questions about versions with what versions returns. install reports with ReportProgress; its end, without an
 // error, is not taken for success. ctx of install ends with Close, which waits for it; it must not call Close.
 func (d *Device) OnUpgrade(versions func() Versions, install func(context.Context, Upgrade)) error {
+	if versions == nil || install == nil {
+		return errNilHandler
+	}
 	return d.OnEvent(otaService, func(ctx context.Context, e Event) {
 		switch e.Type {
 		case "version_query":

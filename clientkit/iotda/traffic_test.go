@@ -165,7 +165,7 @@ func TestMessages(t *testing.T) {
 		done = running(func() error { return d.OnMessage(t.Context(), func(_ context.Context, m Message) { got <- m }) })
 		p.Grant(sys + "messages/down")
 		require.NoError(t, <-done)
-		require.ErrorIs(t, d.OnMessage(t.Context(), nil), errTaken)
+		require.ErrorIs(t, d.OnMessage(t.Context(), func(context.Context, Message) {}), errTaken)
 		require.Equal(t, "early", string((<-got).Raw))
 		p.Send(kittest.Publish("\x32", sys+"messages/down", "\x00\x07", `{"object_device_id":"child","name":"n","id":"7","content":"hi"}`))
 		synctest.Wait()

@@ -38,8 +38,11 @@ const (
 	failed    = "FAILED"
 )
 
-// errTaken is returned where only one handler can be.
-var errTaken = errors.New("mindsphere: commands have a handler already")
+// errTaken is returned where only one handler can be, errNoHandler where there is none.
+var (
+	errTaken     = errors.New("mindsphere: commands have a handler already")
+	errNoHandler = errors.New("mindsphere: the handler of commands is nil")
+)
 
 // errResponse is a response that is no JSON.
 var errResponse = errors.New("mindsphere: the response of a command cannot be sent")
@@ -54,6 +57,9 @@ var errResponse = errors.New("mindsphere: the response of a command cannot be se
 //
 // It returns once the broker has granted the subscription, which the kit renews on every connection.
 func (a *Agent) OnCommand(ctx context.Context, handle func(ctx context.Context, c Command) (response any, err error)) error {
+	if handle == nil {
+		return errNoHandler
+	}
 	a.mu.Lock()
 	taken := a.handling
 	a.handling = true

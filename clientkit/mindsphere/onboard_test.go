@@ -223,7 +223,7 @@ func TestRegionEU2(t *testing.T) {
 		require.NoError(t, a.Close(t.Context()))
 		p.Expect(kittest.Disconnect)
 		require.ErrorIs(t, a.SendTimeSeries(t.Context(), Sample{}), ErrClosed)
-		require.ErrorIs(t, a.OnCommand(t.Context(), nil), errTaken)
+		require.ErrorIs(t, a.OnCommand(t.Context(), func(context.Context, Command) (any, error) { return nil, nil }), errTaken)
 		<-a.Done()
 	})
 }
