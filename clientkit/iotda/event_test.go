@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -141,6 +144,26 @@ func TestDownload(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 	require.NoError(t, Upgrade{URL: server.URL, AccessToken: "tok"}.Download(t.Context(), server.Client(), &bytes.Buffer{}))
+}
+
+// A signed address opens the package to whoever reads it in a log.
+func TestDownloadErrorsHoldNoSignature(t *testing.T) {
+	t.Parallel()
+	refused := errors.New("connection refused")
+	client := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, refused }}}
+	for want, address := range map[string]string{
+		"connection refused": "http://store.test/p.bin?Signature=geheim",
+		"invalid control":    "http://store.test/p\x7f?Signature=geheim",
+	} {
+		err := Upgrade{URL: address}.Download(t.Context(), client, io.Discard)
+		require.ErrorContains(t, err, want)
+		require.NotContains(t, err.Error(), "geheim")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := Upgrade{URL: "http://store.test/p.bin?Signature=geheim"}.Download(ctx, client, io.Discard)
+	require.ErrorIs(t, err, context.Canceled)
+	require.NotContains(t, err.Error(), "geheim")
 }
 
 func TestGateway(t *testing.T) {

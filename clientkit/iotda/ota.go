@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 
 	wire "github.com/fakecloud/fakecloud/internal/wire/iotda"
@@ -119,21 +120,21 @@ func (d *Device) ReportProgress(ctx context.Context, p Progress) error {
 var ErrPackage = errors.New("iotda: the package is damaged")
 
 // Download writes the package to w and checks its size and sign. client is one that trusts the server; nil is
-// http.DefaultClient.
+// http.DefaultClient. Its errors never hold the URL, whose query may be a signature that opens the package.
 func (u Upgrade) Download(ctx context.Context, client *http.Client, w io.Writer) error {
 	if client == nil {
 		client = http.DefaultClient
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.URL, nil)
 	if err != nil {
-		return fmt.Errorf("iotda: package: %w", err)
+		return fmt.Errorf("iotda: package: %w", withoutURL(err))
 	}
 	if u.AccessToken != "" {
 		request.Header.Set("Authorization", "Bearer "+u.AccessToken)
 	}
 	answer, err := client.Do(request)
 	if err != nil {
-		return fmt.Errorf("iotda: package: %w", err)
+		return fmt.Errorf("iotda: package: %w", withoutURL(err))
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
@@ -150,6 +151,15 @@ func (u Upgrade) Download(ctx context.Context, client *http.Client, w io.Writer)
 		return fmt.Errorf("iotda: package: %w", err)
 	}
 	return u.verify(n, sum)
+}
+
+// withoutURL takes the address off an error of net/http or net/url.
+func withoutURL(err error) error {
+	var withAddress *url.Error
+	if errors.As(err, &withAddress) {
+		return withAddress.Err
+	}
+	return err
 }
 
 func (u Upgrade) verify(size int64, sum hash.Hash) error {
