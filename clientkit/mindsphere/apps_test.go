@@ -137,7 +137,9 @@ func TestSubscriptionRefused(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a, p, _ := up(t)
-		done := running(func() error { return a.OnCommand(t.Context(), func(context.Context, Command) (any, error) { return nil, nil }) })
+		done := running(func() error {
+			return a.OnCommand(t.Context(), func(context.Context, Command) (any, error) { return nil, nil })
+		})
 		packet := p.Packet()
 		p.Send("\x90\x03" + packet[2:4] + "\x80")
 		var refused *clientkit.SubscribeError

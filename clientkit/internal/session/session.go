@@ -61,15 +61,15 @@ type Session struct {
 	running sync.WaitGroup // of the links and of what the session spawned
 
 	mu      sync.Mutex
-	link    *Link           // nil while not connected
-	changed chan struct{}   // closed at the next change of link or err
-	err     error           // why the session is closed
-	filters map[string]bool // to be subscribed on every connection
+	link    *Link          // nil while not connected
+	changed chan struct{}  // closed at the next change of link or err
+	err     error          // why the session is closed
+	filters map[string]int // to be subscribed on every connection, and how many want each
 }
 
 // New returns a session that Dial connects.
 func New(cfg Config) *Session {
-	s := &Session{cfg: cfg, done: make(chan struct{}), changed: make(chan struct{}), filters: map[string]bool{}}
+	s := &Session{cfg: cfg, done: make(chan struct{}), changed: make(chan struct{}), filters: map[string]int{}}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.hard, s.abandon = context.WithCancel(context.Background())
 	return s

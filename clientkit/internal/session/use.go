@@ -136,36 +136,40 @@ func (s *Session) Ensure(ctx context.Context, l *Link, filter string) error {
 	return nil
 }
 
-// Want subscribes now and on every connection to come. It returns once the server has granted it.
-func (s *Session) Want(ctx context.Context, filter string) error {
+// Want subscribes now and on every connection to come. It returns once the server has granted it. A call that fails
+// leaves what others want of the same filter.
+func (s *Session) Want(ctx context.Context, filter string) (err error) {
+	kept := false
+	defer func() {
+		if kept && err != nil {
+			s.keep(filter, -1)
+		}
+	}()
 	var last error
 	for range MaxResends {
 		l, err := s.Acquire(ctx)
 		if err != nil {
 			return err
 		}
-		s.keep(filter, true)
+		if !kept {
+			kept = true
+			s.keep(filter, 1)
+		}
 		err = s.Ensure(ctx, l, filter)
 		l.Release()
-		switch {
-		case err == nil:
-			return nil
-		case !errors.Is(err, ErrLost):
-			s.keep(filter, false)
+		if !errors.Is(err, ErrLost) {
 			return err
 		}
 		last = l.Cause()
 	}
-	s.keep(filter, false)
 	return tooOften(last)
 }
 
-func (s *Session) keep(filter string, want bool) {
+// keep counts who wants a filter.
+func (s *Session) keep(filter string, change int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if want {
-		s.filters[filter] = true
-	} else {
+	if s.filters[filter] += change; s.filters[filter] == 0 {
 		delete(s.filters, filter)
 	}
 }
@@ -181,7 +185,7 @@ func (s *Session) wanted() []string {
 func (s *Session) Wants(filter string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.filters[filter]
+	return s.filters[filter] > 0
 }
 
 // renewSubscriptions subscribes on a new connection; false when that has ended meanwhile.
