@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -38,6 +39,8 @@ func (o *route) serve(ctx huma.Context) {
 		} else if len(body) > 0 {
 			status = o.decode(ctx, body, in.Elem(), found)
 		}
+	} else if o.Method != http.MethodGet {
+		o.checkNoBody(ctx, found)
 	}
 	if len(found.Errors) > 0 {
 		o.refuseInput(ctx, status, "validation failed", found)
@@ -176,6 +179,26 @@ func (o *route) checkRequired(body []byte) (status int, detail string) {
 		return http.StatusBadRequest, "request body is required"
 	}
 	return 0, ""
+}
+
+// nothing is the schema of a body that a call does not have; an empty object says nothing either.
+var nothing = func() *huma.Schema {
+	s := &huma.Schema{Type: huma.TypeObject, AdditionalProperties: false}
+	s.PrecomputeMessages()
+	return s
+}()
+
+// checkNoBody finds what was sent to a call that takes no body, lest a key of another call is taken for heeded.
+func (o *route) checkNoBody(ctx huma.Context, found *huma.ValidateResult) {
+	body, err := io.ReadAll(io.LimitReader(ctx.BodyReader(), bodyLimit)) // the guard has bounded it already
+	if err != nil || len(body) == 0 {
+		return
+	}
+	var sent any
+	if err := json.Unmarshal(body, &sent); err != nil || sent == nil {
+		return
+	}
+	huma.Validate(o.api.registry(), nothing, place("body"), huma.ModeWriteToServer, sent, found)
 }
 
 // decode judges a body by its schema and sets it in the input. It returns the status of what it found.

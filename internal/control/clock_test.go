@@ -49,6 +49,15 @@ func TestClock(t *testing.T) {
 		require.NotContains(t, a.body, "999999", "what was sent is not shown")
 	}
 	post("advance", `{}`, http.StatusUnprocessableEntity)
+	in.plane.Clock.Resume()
+	for _, bare := range []string{"freeze", "resume"} {
+		a := in.do(t, http.MethodPost, "/api/v1/clock/"+bare, `{"by":"1h"}`, "Content-Type", "application/json")
+		require.Equal(t, http.StatusUnprocessableEntity, a.status, a.body)
+		require.Contains(t, a.body, `"location":"body.by"`)
+		require.NotContains(t, a.body, "1h", "what was sent is not shown")
+	}
+	require.False(t, in.plane.Clock.Frozen(), "what was refused has done nothing")
+	in.plane.Clock.Freeze()
 	require.Less(t, in.plane.Clock.Now().Sub(stands), time.Minute)
 	require.Equal(t, -10*time.Minute, in.plane.Clock.Skewed(), "nothing has changed")
 
