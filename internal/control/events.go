@@ -49,7 +49,7 @@ func (a *api) events() {
 	op.Errors = append(op.Errors, http.StatusGatewayTimeout, http.StatusServiceUnavailable)
 	op = stream(op, "application/x-ndjson", "text/event-stream")
 	op.Responses["200"].Headers = map[string]*huma.Param{"X-Next-Since": {
-		Description: "the since that continues after this answer", Schema: &huma.Schema{Type: "integer"}}}
+		Description: "the since that continues after this answer; not at server-sent events whose last is still to come: each has its id", Schema: &huma.Schema{Type: "integer"}}}
 	register(a, op, a.getEvents)
 }
 
@@ -169,7 +169,8 @@ func (a *api) getEvents(_ context.Context, in *eventsInput) (*huma.StreamRespons
 		case waits:
 			a.waitFor(r.Context(), out, s, d, max(in.Count, 1))
 		default:
-			a.send(out, s, a.end(s))
+			last, _ := a.end(s)
+			a.send(out, s, last)
 		}
 	}}, nil
 }
@@ -210,21 +211,21 @@ func (s *selection) holds(e *journal.Event) bool {
 }
 
 // end returns the sequence number up to which a bounded answer goes, so that X-Next-Since is known before
-// the first event is written and no more than a page is held.
-func (a *api) end(s *selection) uint64 {
-	last := max(a.plane.Journal.Last(), s.since)
+// the first event is written and no more than a page is held. Filled says that its limit is reached.
+func (a *api) end(s *selection) (last uint64, filled bool) {
+	last = max(a.plane.Journal.Last(), s.since)
 	if s.limit == 0 {
-		return last
+		return last, false
 	}
 	count := 0
 	for since := s.since; ; {
 		events, next, past := a.page(s, since)
 		if count+len(events) >= s.limit {
-			return events[s.limit-count-1].Seq
+			return events[s.limit-count-1].Seq, true
 		}
 		count += len(events)
 		if past {
-			return next
+			return next, false
 		}
 		since = next
 	}
@@ -232,7 +233,8 @@ func (a *api) end(s *selection) uint64 {
 
 // send writes the matching events up to and including end.
 func (a *api) send(out *writer, s *selection, end uint64) {
-	out.head("application/x-ndjson", end)
+	out.next(end)
+	out.head("application/x-ndjson")
 	for since := s.since; ; {
 		events, next, past := a.page(s, since)
 		for i := range events {
@@ -255,7 +257,8 @@ func (a *api) waitFor(ctx context.Context, out *writer, s *selection, d time.Dur
 	out.unhurried()
 	matched, next, err := a.collect(ctx, s, count)
 	if err == nil {
-		out.head("application/x-ndjson", next)
+		out.next(next)
+		out.head("application/x-ndjson")
 		for i := range matched {
 			out.line(&matched[i])
 		}
@@ -270,7 +273,7 @@ func (a *api) waitFor(ctx context.Context, out *writer, s *selection, d time.Dur
 	n := len(matched)
 	p.Matched, p.Wanted, p.Next = &n, count, next
 	p.NearMisses, p.Refused = a.nearMisses(s, next)
-	out.w.Header().Set("X-Next-Since", strconv.FormatUint(next, 10))
+	out.next(next)
 	p.write(out.w)
 }
 
@@ -299,7 +302,10 @@ func (a *api) collect(ctx context.Context, s *selection, count int) (matched []j
 // follow writes server-sent events until the reader goes or stalls, the limit is reached or the instance closes.
 func (a *api) follow(ctx context.Context, out *writer, s *selection) {
 	out.unhurried()
-	out.head("text/event-stream", a.plane.Journal.Last())
+	if last, filled := a.end(s); filled {
+		out.next(last) // else its last event is still to come; each has its id
+	}
+	out.head("text/event-stream")
 	out.comment("fakecloud")
 	left := s.limit
 	for since := s.since; ; {
@@ -347,9 +353,11 @@ func (o *writer) unhurried() {
 	_ = o.ctl.SetWriteDeadline(time.Time{})
 }
 
-func (o *writer) head(kind string, next uint64) {
+// next says where to go on after this answer.
+func (o *writer) next(since uint64) { o.w.Header().Set("X-Next-Since", strconv.FormatUint(since, 10)) }
+
+func (o *writer) head(kind string) {
 	o.w.Header().Set("Content-Type", kind)
-	o.w.Header().Set("X-Next-Since", strconv.FormatUint(next, 10))
 	o.w.WriteHeader(http.StatusOK)
 }
 

@@ -204,6 +204,29 @@ func TestServerSentEvents(t *testing.T) {
 	require.Equal(t, "new", nextData(t, lines).Device)
 }
 
+// TestNextSinceOfAStream holds X-Next-Since of server-sent events to the last one that is sent.
+func TestNextSinceOfAStream(t *testing.T) {
+	t.Parallel()
+	in := start(t, Options{})
+	for range 9 {
+		in.journal().Append(journal.Event{Platform: "iothub", Kind: journal.Telemetry})
+	}
+	for query, want := range map[string]string{"?limit=4": "4", "?limit=2&since=5": "7", "?limit=9": "9"} {
+		a := in.get(t, "/api/v1/events"+query, "Accept", "text/event-stream")
+		require.Equal(t, want, a.header.Get("X-Next-Since"), query)
+		require.Contains(t, a.body, "id: "+want+"\n", query)
+	}
+	for _, query := range []string{"", "?limit=10"} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, in.url+"/api/v1/events"+query, nil)
+		require.NoError(t, err)
+		r.Header.Set("Accept", "text/event-stream")
+		response, err := in.client.Do(r)
+		require.NoError(t, err)
+		require.Empty(t, response.Header.Values("X-Next-Since"), "what is still to come has no number: %s", query)
+		require.NoError(t, response.Body.Close())
+	}
+}
+
 func TestHeartbeatAndEndOfAFollower(t *testing.T) {
 	p, _, _ := newPlane(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -261,7 +284,8 @@ func TestStalledReader(t *testing.T) {
 	a := &api{plane: p}
 	stalled := &stalledWriter{header: http.Header{}, budget: 100_000}
 	s := &selection{}
-	a.send(newWriter(stalled), s, a.end(s))
+	last, _ := a.end(s)
+	a.send(newWriter(stalled), s, last)
 	require.Less(t, stalled.tries, pageSize+1, "nothing is written after the first page that failed")
 }
 
