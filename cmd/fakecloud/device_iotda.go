@@ -101,11 +101,14 @@ func (d *nodeDevice) check() (iotda.SignType, error) {
 	case d.service == "":
 		return 0, usagef("--service is empty")
 	}
-	if !json.Valid([]byte(body(d.message, 1))) {
-		return 0, usagef(`--message is not JSON; expected an object like {"batteryLevel":80}`)
+	var first map[string]any
+	if err := json.Unmarshal([]byte(body(d.message, 1)), &first); err != nil || first == nil {
+		return 0, usagef(noObject)
 	}
 	return sign, d.checkFlags()
 }
+
+const noObject = `--message is no JSON object such as {"batteryLevel":80}`
 
 // config says where the device connects, and as whom.
 func (d *nodeDevice) config(ctx context.Context, sign iotda.SignType) (iotda.Config, error) {
@@ -194,7 +197,7 @@ func (d *nodeDevice) work(ctx, preparing context.Context, device *iotda.Device) 
 	return d.pump(ctx, device, func(ctx context.Context, _ int, body string) error {
 		var properties map[string]any
 		if err := json.Unmarshal([]byte(body), &properties); err != nil {
-			return usagef("--message: %w", err)
+			return usagef(noObject)
 		}
 		return device.Report(ctx, iotda.Service{ID: d.service, Properties: properties})
 	})

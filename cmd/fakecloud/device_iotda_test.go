@@ -57,15 +57,16 @@ func TestDeviceIoTDA(t *testing.T) {
 func TestDeviceIoTDAUsage(t *testing.T) {
 	t.Parallel()
 	for want, args := range map[string][]string{
-		"--sign is one of":            {"--sign", "3"},
-		"exclude each other":          {"--secret", "x", "--cert", "y"},
-		"--cert needs --id":           {"--cert", "y"},
-		"--plain has no certificates": {"--cert", "y", "--id", "d", "--plain"},
-		"--host needs --id":           {"--host", "h"},
-		"no credential for h":         {"--host", "h", "--id", "d"},
-		"--service is empty":          {"--service", ""},
-		"--message is not JSON":       {"--message", "80" + "%"},
-		"--port is":                   {"--port", "-1"},
+		"--sign is one of":                           {"--sign", "3"},
+		"exclude each other":                         {"--secret", "x", "--cert", "y"},
+		"--cert needs --id":                          {"--cert", "y"},
+		"--plain has no certificates":                {"--cert", "y", "--id", "d", "--plain"},
+		"--host needs --id":                          {"--host", "h"},
+		"no credential for h":                        {"--host", "h", "--id", "d"},
+		"--service is empty":                         {"--service", ""},
+		"--message is no JSON object":                {"--message", "80" + "%"},
+		`no JSON object such as {"batteryLevel":80}`: {"--message", "80"},
+		"--port is":                                  {"--port", "-1"},
 	} {
 		a, _, errOut := testApp(t)
 		require.Equal(t, 2, a.run(t.Context(), append([]string{"device", "iotda"}, args...)), want)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -265,7 +264,7 @@ type iotdaMember struct {
 func (m iotdaMember) send(ctx context.Context, body string) error {
 	var properties map[string]any
 	if err := json.Unmarshal([]byte(body), &properties); err != nil {
-		return fmt.Errorf("--message: %w", err)
+		return errors.New(noObject)
 	}
 	return m.Report(ctx, iotda.Service{ID: m.service, Properties: properties})
 }

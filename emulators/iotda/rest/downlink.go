@@ -3,6 +3,7 @@ package rest
 import (
 	"encoding/json"
 	"net/http"
+	"strconv"
 
 	"github.com/fakecloud/fakecloud/emulators/iotda"
 	wire "github.com/fakecloud/fakecloud/internal/wire/iotda"
@@ -45,7 +46,7 @@ func createMessage(c *call) (int, any, error) {
 		PayloadFormat string          `json:"payload_format"`
 		Topic         string          `json:"topic"`
 		TopicFullName string          `json:"topic_full_name"`
-		TTL           *json.Number    `json:"ttl"`
+		TTL           any             `json:"ttl"`
 	}
 	if err := c.read(&ask); err != nil {
 		return 0, nil, err
@@ -55,17 +56,36 @@ func createMessage(c *call) (int, any, error) {
 	if string(ask.Properties) != "null" {
 		n.Properties = ask.Properties
 	}
-	if ask.TTL != nil {
-		ttl, err := ask.TTL.Int64()
-		if err != nil || ttl != int64(int32(ttl)) {
-			ttl = -1
-		}
-		whole := int(ttl)
-		n.TTL = &whole
+	ttl, err := timeToLive(ask.TTL)
+	if err != nil {
+		return 0, nil, err
 	}
+	n.TTL = ttl
 	m, err := c.SendMessage(c.instance, c.path("device"), n)
 	v := viewMessage(m)
 	return http.StatusCreated, object{"message_id": v.ID, "result": object{"status": v.Status, "created_time": v.CreatedTime, "finished_time": v.FinishedTime}}, err
+}
+
+// timeToLive reads a time to live, which may be a number in a text as well; nil is none. One that is no whole number is as
+// illegal as a negative one.
+func timeToLive(given any) (*int, error) {
+	number, ok := given.(json.Number)
+	if text, isText := given.(string); isText {
+		_, err := strconv.ParseFloat(text, 64)
+		number, ok = json.Number(text), err == nil
+	}
+	switch {
+	case given == nil:
+		return nil, nil
+	case !ok:
+		return nil, &iotda.Error{Code: iotda.CodeFormat, Text: `the body is not the JSON that the call wants: "ttl" is not a number`}
+	}
+	ttl, err := number.Int64()
+	if err != nil || ttl != int64(int32(ttl)) {
+		ttl = -1
+	}
+	whole := int(ttl)
+	return &whole, nil
 }
 
 func listMessages(c *call) (int, any, error) {

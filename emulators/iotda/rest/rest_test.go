@@ -300,6 +300,10 @@ func TestMessages(t *testing.T) {
 	for _, ttl := range []string{"7", "1445", "-5", "2.5", "99999999999"} {
 		a.fails(400, "IOTDA.000006", "POST", "/devices/demo_node1/messages", `{"message":"x","ttl":`+ttl+`}`)
 	}
+	for _, ttl := range []string{`"soon"`, `""`, "true", "[5]", "{}"} {
+		require.Equal(t, `the body is not the JSON that the call wants: "ttl" is not a number`,
+			a.fails(400, "IOTDA.000008", "POST", "/devices/demo_node1/messages", `{"message":"x","ttl":`+ttl+`}`))
+	}
 	require.Equal(t, "ttl 1445", func() string {
 		a.fails(400, "IOTDA.000006", "POST", "/devices/demo_node1/messages", `{"message":"x","ttl":1445}`)
 		return a.refusedAs("DA-28/ttl").Seen

@@ -37,7 +37,7 @@ func (c *call) listAssets() {
 	if text := c.req.URL.Query().Get("filter"); text != "" {
 		var raw map[string]any
 		if err := json.Unmarshal([]byte(text), &raw); err != nil {
-			c.fail(http.StatusBadRequest, "mdsp.core.generic.invalidParameter", `filter is no JSON object such as {"externalId":"…"}: `+err.Error())
+			c.fail(http.StatusBadRequest, "mdsp.core.generic.invalidParameter", `filter is no JSON object such as {"externalId":"…"}`)
 			return
 		}
 		for field, v := range raw {

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -185,21 +188,44 @@ func plain(err error) string {
 	case errors.As(err, &syntax):
 		return fmt.Sprintf("at byte %d: %s", syntax.Offset, syntax.Error())
 	case errors.As(err, &kind):
-		return fmt.Sprintf("%q is a JSON %s, not %s", kind.Field, kind.Value, wanted(kind.Type.Kind().String()))
+		return mismatch(kind)
 	}
 	return err.Error()
 }
 
-func wanted(kind string) string {
-	switch kind {
-	case "map", "struct":
-		return "an object"
-	case "slice":
-		return "a list"
-	case "string":
-		return "text"
+// mismatch says of a value which kind it has and which is wanted.
+func mismatch(e *json.UnmarshalTypeError) string {
+	where := "the value"
+	if e.Field != "" {
+		where = strconv.Quote(e.Field)
 	}
-	return "a number"
+	want := wanted(e.Type.Kind())
+	number, isNumber := strings.CutPrefix(e.Value, "number ")
+	switch {
+	case isNumber && want == whole && strings.ContainsAny(number, ".eE"):
+		return fmt.Sprintf("%s is the number %s, not %s", where, number, want)
+	case isNumber:
+		return fmt.Sprintf("%s is the number %s, which is out of range", where, number)
+	}
+	return fmt.Sprintf("%s is a JSON %s, not %s", where, e.Value, want)
+}
+
+const whole = "a whole number"
+
+func wanted(kind reflect.Kind) string {
+	switch kind {
+	case reflect.Map, reflect.Struct:
+		return "an object"
+	case reflect.Slice:
+		return "a list"
+	case reflect.String:
+		return "text"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Float32, reflect.Float64:
+		return "a number"
+	}
+	return whole
 }
 
 // Encode returns v as JSON without escaping < > &; it panics on what cannot be JSON, which is a bug.

@@ -205,11 +205,30 @@ func TestDecode(t *testing.T) {
 	require.Equal(t, `{"services":[{"service_id":"Battery","properties":{"batteryLevel":80},"event_time":"20151212T121212Z"}]}`, string(Encode(r)))
 	for body, why := range map[string]string{
 		"": "it is empty", "{": "ends in the middle", "{}{}": "something follows", `{"services":{}}`: `"services" is a JSON object, not a list`,
-		`{'a':1}`: "at byte 2",
+		`{'a':1}`: "at byte 2", "[]": "the value is a JSON array, not an object",
 	} {
 		err := Decode([]byte(body), &r)
 		require.ErrorIs(t, err, ErrJSON)
 		require.ErrorContains(t, err, why)
+	}
+}
+
+// A number of the wrong kind is told as the number that it is.
+func TestDecodeNumbers(t *testing.T) {
+	t.Parallel()
+	var r struct {
+		Whole int     `json:"whole"`
+		Any   float64 `json:"any"`
+		Is    bool    `json:"is"`
+	}
+	for body, why := range map[string]string{
+		`{"whole":1.5}`:                  `"whole" is the number 1.5, not a whole number`,
+		`{"whole":99999999999999999999}`: `"whole" is the number 99999999999999999999, which is out of range`,
+		`{"whole":"1"}`:                  `"whole" is a JSON string, not a whole number`,
+		`{"any":1e999}`:                  `"any" is the number 1e999, which is out of range`,
+		`{"is":1}`:                       `"is" is a JSON number, not true or false`,
+	} {
+		require.EqualError(t, Decode([]byte(body), &r), ErrJSON.Error()+": "+why)
 	}
 }
 
