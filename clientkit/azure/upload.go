@@ -50,7 +50,7 @@ var ErrManyBlocks = errors.New("azure: the file has more than 50000 blocks")
 // hub how it ended (Learn "Upload files with IoT Hub"). It goes by HTTPS to Host, port 443, also behind a
 // gateway, which does not pass files on. What may pass (408, 429, 5xx, and of writes a lost connection) is
 // tried again with growing, jittered delays, four times at most. A failed upload is reported to the hub too, so
-// that it does not count against the ten that may be open.
+// that it does not count against the ten that may be open; Upload does not wait for that once ctx has ended.
 //
 // Errors: *UploadError for an answer of hub or storage; what Content returned; ErrManyBlocks; ErrClosed; the
 // end of ctx.
@@ -73,17 +73,34 @@ func (h *Hub) Upload(ctx context.Context, f File) (Uploaded, error) {
 	}
 	size, err := u.write(ctx, g, f)
 	if err != nil {
-		told, done := context.WithTimeout(context.WithoutCancel(ctx), noticeTime)
-		defer done()
-		if lost := u.notify(told, g, err); lost != nil {
-			h.cfg.Log.Warn("the hub was not told of a failed upload", "file", f.Name, "cause", lost)
-		}
+		h.uploadFailed(ctx, u, g, f.Name, err)
 		return Uploaded{}, uploadEnd(ctx, err)
 	}
 	if err := u.notify(ctx, g, nil); err != nil {
 		return Uploaded{}, uploadEnd(ctx, err)
 	}
 	return Uploaded{CorrelationID: g.CorrelationID, Host: g.HostName, Container: g.ContainerName, Blob: g.BlobName, Size: size}, nil
+}
+
+// uploadFailed tells the hub of a failed upload, and waits for its answer as long as ctx lasts. The notice itself
+// outlives ctx; Close waits for it.
+func (h *Hub) uploadFailed(ctx context.Context, u *upload, g grant, name string, failure error) {
+	tell := func(parent context.Context) {
+		limited, done := context.WithTimeout(parent, noticeTime)
+		defer done()
+		if lost := u.notify(limited, g, failure); lost != nil {
+			h.cfg.Log.Warn("the hub was not told of a failed upload", "file", name, "cause", lost)
+		}
+	}
+	told := make(chan struct{})
+	if !h.session.Spawn(func() { defer close(told); tell(h.session.Hard()) }) { // Close has begun
+		tell(context.WithoutCancel(ctx))
+		return
+	}
+	select {
+	case <-told:
+	case <-ctx.Done():
+	}
 }
 
 func (h *Hub) checkFile(f File) (File, error) {

@@ -1,10 +1,12 @@
 package azure
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -205,6 +207,7 @@ func TestUploadFails(t *testing.T) {
 				require.ErrorIs(t, err, tc.want)
 			}
 			require.NotContains(t, err.Error(), "sig")
+			require.NoError(t, h.Close(t.Context())) // the hub has been told
 			last := s.seen[len(s.seen)-1]
 			require.Contains(t, last, noticeLine+` as server {"correlationId":"c-1","isSuccess":false,"statusCode":`)
 			if tc.status != 0 {
@@ -213,6 +216,33 @@ func TestUploadFails(t *testing.T) {
 			require.Len(t, s.seen, tc.puts+2)
 		})
 	}
+}
+
+// A hub that does not answer the notice of a failed upload holds nobody up whose context has ended; it is told all
+// the same.
+func TestUploadEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	answered := make(chan struct{})
+	s := &shelf{answer: func(line string, _ int) (int, string) {
+		if line == noticeLine {
+			<-answered
+			return 0, ""
+		}
+		if strings.HasPrefix(line, "PUT") {
+			cancel()
+			return 403, "AuthenticationFailed"
+		}
+		return 0, ""
+	}}
+	var log bytes.Buffer
+	h := uploader(t, s, func(c *HubConfig) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+	_, err := h.Upload(ctx, named(strings.NewReader("x")))
+	require.ErrorIs(t, err, context.Canceled)
+	close(answered)
+	require.NoError(t, h.Close(t.Context()))
+	require.Empty(t, log.String(), "the hub was told")
+	require.Contains(t, s.seen[len(s.seen)-1], noticeLine)
 }
 
 type failing struct{ err error }
