@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -120,42 +119,55 @@ func (c *call) removeRegistration() (answer, *failure) {
 	return answer{status: http.StatusNoContent}, nil
 }
 
-// form is the one query that is served, part by part; the CLI leaves FROM and the name out.
-var form = []struct {
-	part *regexp.Regexp
-	name string
-}{
-	{regexp.MustCompile(`(?i)^\s*select\b`), "SELECT"},
-	{regexp.MustCompile(`^\s*\*`), "*"},
-	{regexp.MustCompile(`(?i)^\s*from\b`), "FROM, or the end,"},
-	{regexp.MustCompile(`(?i)^\s*[a-z]+\b`), "the name of a collection"},
-}
-
-// tail may follow a query, and must follow the last part.
-var tail = regexp.MustCompile(`^\s*;?\s*$`)
-
-// misread returns where a text stops being the query that is served, as a column from 1, and what should stand
-// there; 0 when it is one.
+// misread returns where a text stops being the one query that is served, SELECT * FROM {collection}, as a column from
+// 1, and what should stand there; 0 when it is one. The CLI leaves FROM and the name out. No regular expression: a
+// query may have half a megabyte.
 func misread(query string) (column int, expected string) {
-	at := 0
+	rest := query
 	wrong := func(expected string) (int, string) {
-		at = len(query) - len(strings.TrimLeft(query[at:], " \t\r\n"))
-		return utf8.RuneCountInString(query[:at]) + 1, expected
+		return utf8.RuneCountInString(query[:len(query)-len(skipSpace(rest))]) + 1, expected
 	}
-	for n, f := range form {
-		if n == 2 && tail.MatchString(query[at:]) {
-			return 0, ""
+	ends := func() bool { return skipSpace(strings.TrimPrefix(skipSpace(rest), ";")) == "" }
+	word := func(fits func(string) bool) bool {
+		w := firstWord(skipSpace(rest))
+		if !fits(w) {
+			return false
 		}
-		found := f.part.FindString(query[at:])
-		if found == "" {
-			return wrong(f.name)
-		}
-		at += len(found)
+		rest = skipSpace(rest)[len(w):]
+		return true
 	}
-	if !tail.MatchString(query[at:]) {
+	if !word(func(w string) bool { return strings.EqualFold(w, "select") }) {
+		return wrong("SELECT")
+	}
+	star, found := strings.CutPrefix(skipSpace(rest), "*")
+	if !found {
+		return wrong("*")
+	}
+	rest = star
+	switch {
+	case ends():
+		return 0, ""
+	case !word(func(w string) bool { return strings.EqualFold(w, "from") }):
+		return wrong("FROM, or the end,")
+	case !word(func(w string) bool { return w != "" && !strings.ContainsAny(w, "0123456789_") }):
+		return wrong("the name of a collection")
+	case !ends():
 		return wrong("the end of the query")
 	}
 	return 0, ""
+}
+
+func skipSpace(text string) string { return strings.TrimLeft(text, " \t\r\n\f") }
+
+// firstWord is the letters, digits and underscores that a text begins with.
+func firstWord(text string) string {
+	end := strings.IndexFunc(text, func(r rune) bool {
+		return (r|0x20 < 'a' || r|0x20 > 'z') && (r < '0' || r > '9') && r != '_'
+	})
+	if end < 0 {
+		return text
+	}
+	return text[:end]
 }
 
 func (c *call) query() (answer, *failure) {
