@@ -2,6 +2,6 @@
 // each way to break it why it was refused and how to mend it.
 //
 // A rule's public id is the row of its conformance table ("HUB-16"); a cause adds one way of breaking
-// it ("HUB-16/cn"). Ids are never renumbered. Each platform declares its rules in one rules.go; the
+// it ("HUB-16/cn"). Ids are never renumbered. Each platform declares its rules in its files rules*.go; the
 // journal, explain, the rules command, docs/rules.md and the coverage figure are all read from here.
 package rule

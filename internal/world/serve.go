@@ -17,8 +17,8 @@ type Serve struct {
 	MQTTSPort         Port     `yaml:"mqtts-port" doc:"MQTT over TLS; default 8883"`
 	MQTTPort          Port     `yaml:"mqtt-port" doc:"plain MQTT; default 1883"`
 	HTTPSPort         Port     `yaml:"https-port" doc:"HTTPS and WebSocket; default auto"`
-	AMQPSPort         Port     `yaml:"amqps-port" doc:"AMQP over TLS; default 5671"`
-	AMQPPort          Port     `yaml:"amqp-port" doc:"plain AMQP; default off"`
+	AMQPSPort         Port     `yaml:"amqps-port" doc:"for AMQP over TLS, which no platform speaks yet; default 5671"`
+	AMQPPort          Port     `yaml:"amqp-port" doc:"for plain AMQP, likewise; default off"`
 	EdgePort          Port     `yaml:"edge-port" doc:"Edge gateway; default 8884"`
 	AdminPort         Port     `yaml:"admin-port" doc:"admin API; default 8484"`
 	ProxyPort         Port     `yaml:"proxy-port" doc:"HTTP CONNECT and SOCKS5 proxy; default 8485"`

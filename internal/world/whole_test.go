@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// whole uses every key of the world file once.
+// whole and rest together use every key of the world file but file (TestEveryKeyIsUsed).
 const whole = `
 base: none
 azure:
