@@ -2,11 +2,12 @@ package control
 
 import (
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
-	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -16,24 +17,28 @@ import (
 // operation is a call as the OpenAPI document lists it, with a name in place of each parameter.
 type operation struct{ method, path string }
 
+// document is the part of the OpenAPI document that is looked at: paths, methods, answers by status.
+type document struct {
+	Paths map[string]map[string]struct{ Responses map[string]any }
+}
+
 var parameter = regexp.MustCompile(`\{[^}]*\}`)
+
+func readDocument(t *testing.T, h http.Handler, token string) (d document) {
+	t.Helper()
+	w := operation{http.MethodGet, "/api/v1/openapi.json"}.ask(t, h, "Authorization", "Bearer "+token)
+	require.Equal(t, http.StatusOK, w.Code)
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &d))
+	return d
+}
 
 // operations returns every call that the API documents, so that none is forgotten by the tests of this file.
 func operations(t *testing.T, h http.Handler, token string) []operation {
 	t.Helper()
-	w := httptest.NewRecorder()
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/api/v1/openapi.json", http.NoBody)
-	r.Header.Set("Authorization", "Bearer "+token)
-	h.ServeHTTP(w, r)
-	require.Equal(t, http.StatusOK, w.Code)
-	var document struct{ Paths map[string]map[string]any }
-	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &document))
 	var list []operation
-	for path, item := range document.Paths {
+	for path, item := range readDocument(t, h, token).Paths {
 		for method := range item {
-			if method = strings.ToUpper(method); slices.Contains([]string{"GET", "PUT", "POST", "PATCH", "DELETE"}, method) {
-				list = append(list, operation{method, parameter.ReplaceAllString(path, "x")})
-			}
+			list = append(list, operation{strings.ToUpper(method), parameter.ReplaceAllString(path, "x")})
 		}
 	}
 	require.Greater(t, len(list), 40)
@@ -141,4 +146,35 @@ func TestEveryCallAsksForItsToken(t *testing.T) {
 		require.NotContains(t, a.Body.String(), "fakecloud-hub", path)
 	}
 	require.Nil(t, w.replaced)
+}
+
+// What the guard answers in a call's place stands in the call's description.
+func TestTheGuardsAnswersAreDocumented(t *testing.T) {
+	t.Parallel()
+	p, _, _ := newPlane(t)
+	p.Trouble = func() error { return errors.New("no room") }
+	h := New(p, Options{AdminToken: "boss", Log: slog.New(slog.DiscardHandler)})
+	large := "[" + strings.Repeat(" ", worldLimit) + "]"
+	for path, item := range readDocument(t, h, "boss").Paths {
+		for method, described := range item {
+			o := operation{strings.ToUpper(method), parameter.ReplaceAllString(path, "x")}
+			codes := []int{o.ask(t, h).Code, o.ask(t, h, "Host", "evil.example.com").Code}
+			if o.method != http.MethodGet {
+				codes = append(codes, o.ask(t, h, "Authorization", "Bearer boss").Code)
+				calm := *p
+				calm.Trouble = nil
+				h := New(&calm, Options{})
+				codes = append(codes, o.ask(t, h, "Content-Type", "text/plain").Code)
+				r := httptest.NewRequestWithContext(t.Context(), o.method, "http://127.0.0.1:8484"+o.path, strings.NewReader(large))
+				r.Header.Set("Content-Type", "application/json")
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, r)
+				require.Equal(t, http.StatusRequestEntityTooLarge, w.Code, "%v", o)
+				codes = append(codes, w.Code)
+			}
+			for _, code := range codes {
+				require.Contains(t, described.Responses, strconv.Itoa(code), "%v", o)
+			}
+		}
+	}
 }

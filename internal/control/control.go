@@ -63,13 +63,23 @@ func New(p *plane.Plane, opt Options) http.Handler {
 	a.edge()
 	a.iotda()
 	a.mux.HandleFunc("/", a.unknown)
-	describePages(a.huma.OpenAPI())
+	a.describePages()
 	namePaths(a.huma.OpenAPI())
 	return a.guard(a.mux)
 }
 
-// call describes an operation for OpenAPI.
+// call describes an operation for OpenAPI, with what the guard answers in its place.
 func call(method, path, id, summary string) huma.Operation {
-	return huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary,
+	op := huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary,
 		Errors: []int{http.StatusBadRequest, http.StatusForbidden}}
+	if !open[path] {
+		op.Errors = append(op.Errors, http.StatusUnauthorized)
+	}
+	if method != http.MethodGet {
+		op.Errors = append(op.Errors, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
+		if !needsNoRoom(path) {
+			op.Errors = append(op.Errors, http.StatusServiceUnavailable)
+		}
+	}
+	return op
 }

@@ -173,14 +173,18 @@ func same(given, want string) bool {
 
 // checkTrouble refuses changes that would wait for room on the disk; those of faults and clock need none.
 func (a *api) checkTrouble(_ http.ResponseWriter, r *http.Request) *problem {
-	path := r.URL.Path
-	if r.Method == http.MethodGet || r.Method == http.MethodHead || path == faultsPath || strings.HasPrefix(path, "/api/v1/clock/") {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead || needsNoRoom(r.URL.Path) {
 		return nil
 	}
 	if err := a.trouble(); err != nil {
 		return refuse(http.StatusServiceUnavailable, err.Error())
 	}
 	return nil
+}
+
+// needsNoRoom names the changes that are kept in memory only.
+func needsNoRoom(path string) bool {
+	return path == faultsPath || strings.HasPrefix(path, "/api/v1/clock/")
 }
 
 func (a *api) trouble() error {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/fakecloud/fakecloud/internal/plane"
 )
 
@@ -16,12 +14,12 @@ type status struct {
 type statusOutput struct{ Body status }
 
 func (a *api) health() {
-	register(a, huma.Operation{Method: http.MethodGet, Path: "/healthz", OperationID: "health",
-		Summary: "The process lives"}, func(context.Context, *struct{}) (*statusOutput, error) {
+	register(a, call(http.MethodGet, "/healthz", "health", "The process lives"), func(context.Context, *struct{}) (*statusOutput, error) {
 		return &statusOutput{Body: status{Status: "ok"}}, nil
 	})
-	register(a, huma.Operation{Method: http.MethodGet, Path: "/readyz", OperationID: "ready",
-		Summary: "Every listener accepts, and what is acknowledged can be kept", Errors: []int{http.StatusServiceUnavailable}}, func(context.Context, *struct{}) (*statusOutput, error) {
+	ready := call(http.MethodGet, "/readyz", "ready", "Every listener accepts, and what is acknowledged can be kept")
+	ready.Errors = append(ready.Errors, http.StatusServiceUnavailable)
+	register(a, ready, func(context.Context, *struct{}) (*statusOutput, error) {
 		if !a.opt.Ready() {
 			return nil, refuse(http.StatusServiceUnavailable, "not every listener accepts yet")
 		}

@@ -20,28 +20,29 @@ func describe(version string) huma.Config {
 	c.Transformers = []huma.Transformer{hideSubmitted}
 	c.Info.Description = "Control plane of a fakecloud instance. Errors are problem details (RFC 9457)."
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"token": {Type: "http", Scheme: "bearer", Description: "only where the instance was started with --admin-token"},
+		"token": {Type: "http", Scheme: "bearer", Description: "only where the instance was started with --admin-token or --viewer-token"},
 	}
+	c.Security = []map[string][]string{{}, {"token": {}}} // the empty one: it may be left out
 	c.Components.Schemas.RegisterTypeAlias(reflect.TypeFor[journal.Event](), reflect.TypeFor[Event]())
 	return c
 }
 
 // describePages adds what is served beside huma: pages and metrics.
-func describePages(o *huma.OpenAPI) {
-	device := &huma.Param{Name: "device", In: "path", Required: true, Schema: &huma.Schema{Type: "string"}}
+func (a *api) describePages() {
+	device := &huma.Param{Name: "device", In: "path", Required: true, Schema: &huma.Schema{Type: "string"}, Description: "device id"}
 	for _, page := range []struct {
-		op   huma.Operation
-		kind string
+		path, id, summary, kind string
+		parameters              []*huma.Param
 	}{
-		{huma.Operation{Path: "/metrics", OperationID: "metrics", Summary: "Metrics in Prometheus' text format"}, "text/plain"},
-		{huma.Operation{Path: "/explain", OperationID: "explain-newest", Summary: "The newest refusals, as a page without script"}, "text/html"},
-		{huma.Operation{Path: "/explain/{device}", OperationID: "explain-device", Summary: "Why a device was refused, as a page without script",
-			Parameters: []*huma.Param{device}}, "text/html"},
-		{huma.Operation{Path: "/api/v1/openapi.json", OperationID: "openapi", Summary: "This description"}, "application/openapi+json"},
+		{"/metrics", "metrics", "Metrics in Prometheus' text format", "text/plain", nil},
+		{"/explain", "explain-newest", "The newest refusals, as a page without script", "text/html", nil},
+		{"/explain/{device}", "explain-device", "Why a device was refused, as a page without script", "text/html", []*huma.Param{device}},
+		{"/api/v1/openapi.json", "openapi", "This description", "application/openapi+json", nil},
 	} {
-		op := stream(page.op, page.kind)
-		op.Method = http.MethodGet
-		o.AddOperation(&op)
+		o := &route{Operation: stream(call(http.MethodGet, page.path, page.id, page.summary), page.kind), api: a}
+		o.Parameters = page.parameters
+		o.describeErrors()
+		a.huma.OpenAPI().AddOperation(&o.Operation)
 	}
 }
 
