@@ -52,7 +52,7 @@ func (e *ConnectError) Final() bool { return e.ReturnCode != 3 }
 // CertificateError is a TLS alert of the server about the device's certificate.
 type CertificateError = clientkit.CertificateError
 
-// Failure, returned by a handler, tells the application a result code of one's own; other errors are code 1.
+// Failure is an error that a handler returns to tell the application a result code of one's own; other errors are code 1.
 type Failure struct {
 	Code int // not 0
 	Text string

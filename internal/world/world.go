@@ -146,7 +146,7 @@ type TwinProperties struct {
 	Desired map[string]any `yaml:"desired" doc:"desired properties, a JSON object"`
 }
 
-// ReprovisionPolicy: both true by default (azure-dps.md section 4).
+// ReprovisionPolicy says what happens when a device registers again; both are true by default (azure-dps.md section 4).
 type ReprovisionPolicy struct {
 	UpdateHubAssignment *bool `yaml:"updateHubAssignment" doc:"choose a hub again; default true"`
 	MigrateDeviceData   *bool `yaml:"migrateDeviceData" doc:"take the twin along to the new hub; default true"`
