@@ -47,7 +47,7 @@ func (f *addFlags) free(taken bool, what string) error {
 }
 
 // newKey returns a fresh key as Azure generates them for devices: base64 of 32 random bytes (hub) or 64
-// (DPS, azure-dps.md 3.3).
+// (DPS, Learn "Symmetric key attestation").
 func newKey(size int) string {
 	key := make([]byte, size)
 	_, _ = rand.Read(key) // never fails: crypto/rand ends the process instead

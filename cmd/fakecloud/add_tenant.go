@@ -105,7 +105,7 @@ func (i *instance) standOnAzure(patch *world.World, t *world.Tenant, f *tenantFl
 	}
 }
 
-// newIDScope makes an ID scope of the service's form (azure-dps.md 1.1): 0ne and eight upper-case letters or digits.
+// newIDScope makes an ID scope of the service's form: 0ne and eight upper-case letters or digits.
 func newIDScope() string { return "0ne" + strings.ToUpper(rand.Text()[:8]) }
 
 // tenantHint prints what to do next, with the vendor's own commands.

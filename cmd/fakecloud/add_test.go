@@ -209,7 +209,7 @@ func TestAddGroupAndCA(t *testing.T) {
 	const groupKey = "ZmFrZWNsb3VkLXRlc3QtZ3JvdXAtbWFzdGVyLWtleS0wMDAxLWZha2VjbG91ZC10ZXN0LWdyb3VwLW1hc3Rlcg=="
 	out, stderr, code = s.command("add", "group", "keys", "--key", groupKey)
 	require.Zero(t, code, stderr)
-	// Vector V2 of azure-dps.md.
+	// The group key of demo-symmetric, and what openssl and Python derive from it for device-001.
 	require.Contains(t, out, "device key      d+XLGuS2T7b8v7TXsSf+PtIWVOUvarQCXwIBe1g9yNU=\n")
 
 	s.world.PKI.CAs = []world.CA{{Name: "made"}}

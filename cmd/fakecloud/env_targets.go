@@ -1,7 +1,7 @@
 package main
 
 // environment lists the variables of a target, in the order in which a reader wants them. Names are those
-// of the SDKs' own samples and end-to-end suites (azure-dps.md 6, azure-iothub-device.md 7).
+// of the SDKs' own samples and end-to-end suites.
 func (i *instance) environment(f *envFlags, root string) ([]variable, error) {
 	if f.target == "huawei" {
 		return i.huaweiVariables(f, root)

@@ -44,8 +44,7 @@ func trustStore(root string) string {
 	return strings.TrimSuffix(root, filepath.Ext(root)) + ".p12"
 }
 
-// trustLines say how a target is made to trust the root: what to run or write, with remarks as comments
-// (azure-dps.md 6, azure-iothub-device.md 7).
+// trustLines say how a target is made to trust the root: what to run or write, with remarks as comments.
 func trustLines(target, root string) string {
 	quoted := quoteShell(root)
 	switch target {

@@ -134,7 +134,7 @@ func defaultNames(w *world.World) ([]string, error) {
 	return table.Names(), nil
 }
 
-// tenantHosts are the names that lead to a MindSphere tenant (mindsphere.md section 1).
+// tenantHosts are the names that lead to a MindSphere tenant (MindSphere, "MindConnect MQTT Broker").
 func tenantHosts(t world.Tenant) []string {
 	switch t.Region {
 	case "", "eu1":
@@ -145,7 +145,7 @@ func tenantHosts(t world.Tenant) []string {
 	return []string{t.Host}
 }
 
-// globalDPSHost is the name that devices reach DPS by (azure-dps.md 1.1).
+// globalDPSHost is the name that devices reach DPS by (Learn, "DPS terminology").
 const globalDPSHost = "global.azure-devices-provisioning.net"
 
 // rootFile returns the absolute path of a file on this machine that holds the instance's server root; ok

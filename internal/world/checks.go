@@ -39,8 +39,8 @@ func (c check) verdict(f field, text string) string {
 
 var thumbprintPattern = regexp.MustCompile(`^([0-9A-Fa-f]{40}|[0-9A-Fa-f]{64})$`)
 
-// checks by the name that tags use. Sources: azure-dps.md 3.1 (registration ids), the quickstart and
-// the resource naming rules of Microsoft Learn (names of instances), azure-iothub-device.md 6 (device ids).
+// checks by the name that tags use. Sources, all of Microsoft Learn: "DPS terminology" (registration ids), the quickstart
+// and the resource naming rules (names of instances), "Understand the identity registry" (device ids).
 var checks = map[string]check{
 	"dpsName": {pattern: regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$`), max: 64,
 		says: "a name of letters, digits and hyphens (not at an end)", hint: hostHint(".azure-devices-provisioning.net")},
@@ -93,7 +93,7 @@ func checkWholeSeconds(text string) string {
 	return ""
 }
 
-// Key lengths by azure-dps.md 3.3.
+// Key lengths by Learn, "Symmetric key attestation".
 const (
 	minKey = 16
 	maxKey = 64

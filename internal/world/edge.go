@@ -10,7 +10,7 @@ type Edge struct {
 	Gateways []EdgeGateway `yaml:"gateways" doc:"IoT Edge devices that are transparent gateways"`
 }
 
-// EdgeGateway is one transparent gateway (iot-edge.md). Its edge device and children live in its hub.
+// EdgeGateway is one transparent gateway. Its edge device and children live in its hub.
 type EdgeGateway struct {
 	HostName      string      `yaml:"hostname" world:"id fold check=host" doc:"host name as in the gateway's config.toml, which children dial (GatewayHostName)"`
 	Aliases       []string    `yaml:"aliases" world:"check=host" doc:"further host names, certified beside the first"`

@@ -7,7 +7,7 @@ type IoTDA struct {
 	Instances []IoTDAInstance `yaml:"instances" doc:"instances that devices and applications connect to"`
 }
 
-// IoTDAInstance is one IoTDA instance (huawei-iotda.md sections 1 and 3). Its host names follow from name
+// IoTDAInstance is one IoTDA instance. Its host names follow from name
 // and region.
 type IoTDAInstance struct {
 	Name             string             `yaml:"name" world:"id fold check=dpsName" doc:"first label of its host names: NAME.iot-mqtts.REGION.myhuaweicloud.com"`

@@ -10,7 +10,7 @@ type MindSphere struct {
 	Tenants []Tenant `yaml:"tenants" doc:"tenants whose agents connect to MindConnect MQTT"`
 }
 
-// Tenant is one MindSphere tenant (mindsphere.md sections 1 to 3). Region eu2 stands on Azure: a DPS instance and
+// Tenant is one MindSphere tenant. Region eu2 stands on Azure: a DPS instance and
 // a hub of azure, where the tenant gets an enrollment group with its certificates.
 type Tenant struct {
 	Name         string          `yaml:"name" world:"id check=dpsName" doc:"tenant name, the first part of its agents' client ids"`
@@ -24,7 +24,7 @@ type Tenant struct {
 	Certificates []CACertificate `yaml:"certificates" doc:"CA certificates of the tenant, at most two"`
 }
 
-// maxTenantCAs is how many CA certificates a tenant may have (mindsphere.md section 4).
+// maxTenantCAs is how many CA certificates a tenant may have (MindSphere, "MindConnect MQTT Broker").
 const maxTenantCAs = 2
 
 // tenants checks that tenants are complete and that those of region eu2 lead somewhere.

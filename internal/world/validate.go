@@ -199,7 +199,7 @@ func (v *validator) provisioning(at string, p Provisioning, linked map[string]bo
 	}
 }
 
-// maxCommonName bounds registration ids with X.509: they are common names (azure-dps.md 3.1).
+// maxCommonName bounds registration ids with X.509: they are common names (Learn, "X.509 certificate attestation").
 const maxCommonName = 64
 
 func (v *validator) attestation(at string, e Enrollment) {

@@ -28,7 +28,7 @@ type Azure struct {
 	Hubs []Hub `yaml:"hubs" doc:"IoT Hubs"`
 }
 
-// DPS is one Device Provisioning Service instance (azure-dps.md sections 3 to 5).
+// DPS is one Device Provisioning Service instance.
 type DPS struct {
 	Name             string          `yaml:"name" world:"id fold check=dpsName" doc:"host name is NAME.azure-devices-provisioning.net"`
 	IDScope          string          `yaml:"idScope" world:"fold check=idScope" doc:"ID scope that devices name in their username, such as 0ne00FAKE01"`
@@ -146,7 +146,7 @@ type TwinProperties struct {
 	Desired map[string]any `yaml:"desired" doc:"desired properties, a JSON object"`
 }
 
-// ReprovisionPolicy says what happens when a device registers again; both are true by default (azure-dps.md section 4).
+// ReprovisionPolicy says what happens when a device registers again; both are true by default.
 type ReprovisionPolicy struct {
 	UpdateHubAssignment *bool `yaml:"updateHubAssignment" doc:"choose a hub again; default true"`
 	MigrateDeviceData   *bool `yaml:"migrateDeviceData" doc:"take the twin along to the new hub; default true"`

@@ -24,7 +24,7 @@ type device struct {
 const javaPause = 20 * time.Millisecond
 
 // pauseFor returns how late a client's answers shall be. The SDK for Java is known by its ClientVersion,
-// which repeats the API version (azure-dps.md 1).
+// which repeats the API version.
 func pauseFor(u azure.DPSUsername) time.Duration {
 	if u.ClientVersion == u.APIVersion {
 		return javaPause
