@@ -3,13 +3,43 @@ package fakecloud_test
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
+	"log"
 	"net"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/fakecloud/fakecloud"
 )
+
+// A client that is refused sees what the cloud would answer, and the journal has the rule.
+func Example() {
+	ctx := context.Background()
+	cloud, err := fakecloud.New(ctx, fakecloud.WithInMemory())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer cloud.Close()
+
+	client := &http.Client{Transport: cloud.Transport()}
+	defer client.CloseIdleConnections()
+	response, err := client.Get("https://fakecloud-hub.azure-devices.net/devices/demo-sas/messages/devicebound?api-version=2020-03-13")
+	if err != nil {
+		log.Fatal(err)
+	}
+	response.Body.Close()
+	refused, err := cloud.Await(ctx, fakecloud.Filter{Kind: "refused"}, 1)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(response.Status)
+	fmt.Println(refused[0].Rule, refused[0].Device)
+	// Output:
+	// 401 Unauthorized
+	// HUB-60/authorization demo-sas
+}
 
 // firmware stands for the code under test, which takes a dial function.
 type firmware func(ctx context.Context, dial func(ctx context.Context, network, address string) (net.Conn, error), trust *tls.Config) error
