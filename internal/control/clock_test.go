@@ -57,6 +57,8 @@ func TestClock(t *testing.T) {
 		require.NotContains(t, a.body, "1h", "what was sent is not shown")
 	}
 	require.False(t, in.plane.Clock.Frozen(), "what was refused has done nothing")
+	require.Equal(t, http.StatusUnprocessableEntity, in.do(t, http.MethodPost, "/api/v1/clock/freeze", `[1]`, "Content-Type", "application/json").status)
+	require.Equal(t, http.StatusOK, in.do(t, http.MethodPost, "/api/v1/clock/resume", `{}`, "Content-Type", "application/json").status)
 	in.plane.Clock.Freeze()
 	require.Less(t, in.plane.Clock.Now().Sub(stands), time.Minute)
 	require.Equal(t, -10*time.Minute, in.plane.Clock.Skewed(), "nothing has changed")
@@ -64,5 +66,5 @@ func TestClock(t *testing.T) {
 	a := in.get(t, "/api/v1/clock")
 	require.Equal(t, http.StatusOK, a.status)
 	events, _ := in.journal().Select(journal.Filter{Kind: journal.Clock})
-	require.Len(t, events, 4, "each change is an event, a refused one is not")
+	require.Len(t, events, 5, "each change is an event, a refused one is not")
 }

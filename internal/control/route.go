@@ -151,7 +151,7 @@ func (o *route) describeErrors() {
 		describe("default", "Error")
 		return
 	}
-	if len(o.params) > 0 || o.body != nil {
+	if len(o.params) > 0 || o.body != nil || o.Method != http.MethodGet {
 		o.Errors = append(o.Errors, http.StatusUnprocessableEntity)
 	}
 	for _, code := range append(o.Errors, http.StatusInternalServerError) {
