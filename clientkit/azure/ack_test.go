@@ -46,6 +46,29 @@ func TestSendAgainAfterLostPuback(t *testing.T) {
 	})
 }
 
+// A message that was on its way before the connection was lost may have arrived: the error does not say "not sent",
+// and names what was in the way. One that never left is not sent.
+func TestContextEndsBeforeTheNextConnection(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := kittest.NewCloud(t, hubHost)
+		h, p := up(t, c, hubConfig(c))
+		ctx, cancel := context.WithTimeout(t.Context(), 30100*time.Millisecond)
+		defer cancel()
+		sent := sending(ctx, h, text("1"))
+		p.Expect(published("\x00\x01"))
+		p.ExpectEnd()
+		err := <-sent
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		var missing *clientkit.AckError
+		require.ErrorAs(t, err, &missing)
+		require.EqualError(t, err, "azure: message not acknowledged: context deadline exceeded; the last attempt: no PUBACK within 30s")
+		ended, stop := context.WithCancel(t.Context())
+		stop()
+		require.EqualError(t, h.Send(ended, text("2")), "azure: message not sent: context canceled")
+	})
+}
+
 // A PUBACK that comes at the last moment costs no connection, and neither does the next one, however long the
 // connection stands: the limit is each packet's own.
 func TestLatePubackDoesNotCut(t *testing.T) {

@@ -81,12 +81,15 @@ func (s *Session) Spawn(f func()) bool {
 }
 
 // Again runs do on the connection there is, and on the next ones while they are lost under it. An error to
-// acquire a connection is wrapped in sent, all others in acknowledged.
+// acquire the first connection is wrapped in sent, all others in acknowledged.
 func (s *Session) Again(ctx context.Context, sent, acknowledged string, do func(*Link) error) error {
 	var last error
 	for range MaxResends {
 		l, err := s.Acquire(ctx)
-		if err != nil {
+		switch {
+		case err != nil && last != nil: // it may have arrived on an earlier connection
+			return fmt.Errorf("%s: %s: %w; the last attempt: %w", s.cfg.Prefix, acknowledged, err, last)
+		case err != nil:
 			return fmt.Errorf("%s: %s: %w", s.cfg.Prefix, sent, err)
 		}
 		err = do(l)
