@@ -1,6 +1,7 @@
 package azure
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -84,8 +85,10 @@ func (c HubConfig) withDefaults() (HubConfig, error) {
 	}
 	c.Timing = c.Timing.WithDefaults()
 	switch {
-	case c.Host == "" || strings.ContainsAny(c.Host, "/ ") || (strings.Contains(c.Host, ":") && net.ParseIP(c.Host) == nil):
+	case session.BadHost(c.Host):
 		return c, fmt.Errorf("azure: hub host is %q, expected a name like contoso.azure-devices.net", c.Host)
+	case c.GatewayHost != "" && session.BadHost(c.GatewayHost):
+		return c, fmt.Errorf("azure: gateway host is %q, expected a name like mygateway.contoso.com", c.GatewayHost)
 	case c.DeviceID == "":
 		return c, errors.New("azure: no device ID")
 	case !identityForm.MatchString(c.DeviceID):
@@ -97,7 +100,7 @@ func (c HubConfig) withDefaults() (HubConfig, error) {
 	case c.TokenLife < minTokenLife:
 		return c, fmt.Errorf("azure: token life is %s, expected at least %s", c.TokenLife, minTokenLife)
 	}
-	return c, c.Credential.check()
+	return c, cmp.Or(session.CheckPort("azure", c.Port), c.Credential.check())
 }
 
 func badIdentity(kind, id string) error {

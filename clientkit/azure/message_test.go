@@ -69,6 +69,8 @@ func TestHubConfig(t *testing.T) {
 		change func(*HubConfig)
 		want   string
 	}{
+		"port":        {func(c *HubConfig) { c.Port = 65536 }, "azure: port is 65536, expected 1 to 65535"},
+		"gateway":     {func(c *HubConfig) { c.GatewayHost = "edge:8883" }, `azure: gateway host is "edge:8883"`},
 		"host":        {func(c *HubConfig) { c.Host = "https://contoso.azure-devices.net" }, "hub host is"},
 		"no device":   {func(c *HubConfig) { c.DeviceID = "" }, "no device ID"},
 		"device":      {func(c *HubConfig) { c.DeviceID = "a/b" }, `device ID "a/b"`},

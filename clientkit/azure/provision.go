@@ -1,6 +1,7 @@
 package azure
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -91,6 +92,8 @@ func (c ProvisionConfig) withDefaults() (ProvisionConfig, error) {
 	}
 	c.Timing = c.Timing.WithDefaults()
 	switch {
+	case session.BadHost(c.Host):
+		return c, fmt.Errorf("azure: DPS host is %q, expected a name like %s", c.Host, DefaultProvisioningHost)
 	case c.IDScope == "" || strings.ContainsAny(c.IDScope, "/ "):
 		return c, fmt.Errorf("azure: ID scope is %q, expected a form like 0ne00A1B2C3", c.IDScope)
 	case c.RegistrationID == "":
@@ -103,7 +106,7 @@ func (c ProvisionConfig) withDefaults() (ProvisionConfig, error) {
 	case len(c.Payload) > maxProvisionPayload:
 		return c, fmt.Errorf("azure: the payload has %d bytes, DPS takes %d", len(c.Payload), maxProvisionPayload)
 	}
-	return c, c.Credential.check()
+	return c, cmp.Or(session.CheckPort("azure", c.Port), c.Credential.check())
 }
 
 // Provision registers the device with DPS and returns the hub it was assigned to. It polls at the pace

@@ -350,6 +350,8 @@ func TestProvisionConfig(t *testing.T) {
 		cfg  ProvisionConfig
 		want string
 	}{
+		"port in host":    {ProvisionConfig{Host: "dps.test:8883"}, `DPS host is "dps.test:8883"`},
+		"port":            {ProvisionConfig{IDScope: "0ne00FAKE01", RegistrationID: "d", Port: 65536, Credential: key}, "port is 65536, expected 1 to 65535"},
 		"no scope":        {ProvisionConfig{RegistrationID: "d", Credential: key}, `ID scope is ""`},
 		"no id":           {ProvisionConfig{IDScope: "0ne00FAKE01", Credential: key}, "no registration ID"},
 		"bad id":          {ProvisionConfig{IDScope: "0ne00FAKE01", RegistrationID: "a/b", Credential: key}, `registration ID "a/b"`},

@@ -1,13 +1,13 @@
 package iotda
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/fakecloud/fakecloud/clientkit"
@@ -88,7 +88,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	c.Timing = c.Timing.WithDefaults()
 	switch {
-	case c.Host == "" || strings.ContainsAny(c.Host, "/ ") || (strings.Contains(c.Host, ":") && net.ParseIP(c.Host) == nil):
+	case session.BadHost(c.Host):
 		return c, fmt.Errorf("iotda: host is %q, expected a name like x.iot-mqtts.cn-north-4.myhuaweicloud.com", c.Host)
 	case c.KeepAlive < minKeepAlive || c.KeepAlive > maxKeepAlive:
 		return c, fmt.Errorf("iotda: keep alive is %s, expected %s to %s", c.KeepAlive, minKeepAlive, maxKeepAlive)
@@ -100,7 +100,7 @@ func (c Config) withDefaults() (Config, error) {
 	if _, err := GenerateLogin(c.DeviceID, "", c.Sign, time.Time{}); err != nil {
 		return c, err
 	}
-	return c, c.Credential.check()
+	return c, cmp.Or(session.CheckPort("iotda", c.Port), c.Credential.check())
 }
 
 // login is that of a connection made now.

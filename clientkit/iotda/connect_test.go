@@ -188,6 +188,7 @@ func TestConfigErrors(t *testing.T) {
 	for want, cfg := range map[string]Config{
 		`host is ""`:                 {},
 		`host is "a:1"`:              {Host: "a:1"},
+		"port is -1":                 {Host: "h", DeviceID: "d", Credential: Secret("x"), Port: -1},
 		"keep alive is 1s":           {Host: "h", KeepAlive: time.Second},
 		"a certificate needs TLS":    {Host: "h", Plain: true, Credential: X509(cert)},
 		"a group secret is for":      {Host: "h", Credential: group},
@@ -203,6 +204,8 @@ func TestConfigErrors(t *testing.T) {
 	require.ErrorContains(t, err, "not base64")
 	for want, cfg := range map[string]ProvisionConfig{
 		"no host":                 {},
+		`host is "a:1"`:           {Host: "a:1"},
+		"port is 65536":           {Host: "h", DeviceID: "d", Credential: Secret("x"), Port: 65536},
 		"needs the group's scope": {Host: "h", Credential: group},
 		"with a scope ID":         {Host: "h", ScopeID: "s", Credential: Secret("x")},
 		"device ID is":            {Host: "h"},

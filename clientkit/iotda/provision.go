@@ -1,6 +1,7 @@
 package iotda
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -94,6 +95,8 @@ func (c ProvisionConfig) withDefaults() (ProvisionConfig, error) {
 	switch {
 	case c.Host == "":
 		return c, errors.New("iotda: no host of the provisioning service")
+	case session.BadHost(c.Host):
+		return c, fmt.Errorf("iotda: host is %q, expected a name like iot-bs.cn-north-4.myhuaweicloud.com", c.Host)
 	case c.Credential.group != "" && c.ScopeID == "":
 		return c, errors.New("iotda: a group secret needs the group's scope ID")
 	case c.Credential.secret != nil && c.ScopeID != "":
@@ -102,7 +105,7 @@ func (c ProvisionConfig) withDefaults() (ProvisionConfig, error) {
 	if _, err := GenerateLogin(c.DeviceID, "", c.Sign, time.Time{}); err != nil {
 		return c, err
 	}
-	return c, c.Credential.check()
+	return c, cmp.Or(session.CheckPort("iotda", c.Port), c.Credential.check())
 }
 
 // login is that of a registered device, or with a scope that of an enrollment group.

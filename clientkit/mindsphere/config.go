@@ -12,6 +12,7 @@ import (
 
 	"github.com/fakecloud/fakecloud/clientkit"
 	"github.com/fakecloud/fakecloud/clientkit/azure"
+	"github.com/fakecloud/fakecloud/clientkit/internal/session"
 	wire "github.com/fakecloud/fakecloud/internal/wire/mindsphere"
 )
 
@@ -144,7 +145,7 @@ func (c Config) check() error {
 		return fmt.Errorf("mindsphere: region is %q, expected eu1, eu2 or private", c.Region)
 	case !wire.ValidTenant(c.Tenant):
 		return fmt.Errorf("mindsphere: tenant is %q, expected letters, digits and inner hyphens", c.Tenant)
-	case c.Host == "" || strings.ContainsAny(c.Host, "/ "):
+	case session.BadHost(c.Host):
 		return fmt.Errorf("mindsphere: host is %q, expected the broker's name", c.Host)
 	case c.Region == EU2 && c.IDScope == "" && c.Hub == "":
 		return errors.New("mindsphere: region eu2 needs the ID scope of DPS (ScopeId in Asset Manager), or a hub")
@@ -159,7 +160,7 @@ func (c Config) check() error {
 	case len(c.Certificate.Certificate) == 0 || c.Certificate.PrivateKey == nil:
 		return errors.New("mindsphere: the agent needs a certificate and its private key")
 	}
-	return nil
+	return session.CheckPort("mindsphere", c.Port)
 }
 
 func (c Config) checkIdentity(cn string) error {

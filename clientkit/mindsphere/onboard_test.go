@@ -290,6 +290,7 @@ func TestConfigErrors(t *testing.T) {
 		`tenant is ""`:                       {Region: EU1},
 		`tenant is "a_b"`:                    {Region: EU1, Tenant: "a_b"},
 		"host is":                            {Region: PrivateCloud, Tenant: "t"},
+		`host is "a:1"`:                      {Region: EU1, Tenant: "t", Host: "a:1"},
 		"needs the ID scope":                 {Region: EU2, Tenant: "t"},
 		"are of region eu2":                  {Region: EU1, Tenant: "t", IDScope: "0ne"},
 		"is of region eu1":                   {Region: EU2, Tenant: "t", IDScope: "0ne", Port: 443},
