@@ -1,6 +1,8 @@
 package clientkit
 
-// Packet is one MQTT packet as the Trace function of a configuration sees it. Credentials are never in it.
+// Packet is one MQTT packet as the Trace function of a configuration sees it. The password of CONNECT is never in it;
+// payloads are whole, and the answers of some services hold a secret: MindSphere's agent token, a device secret that
+// IoTDA's provisioning issues.
 type Packet struct {
 	Sent        bool   // by the device; otherwise received
 	Name        string // CONNECT, CONNACK, SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK, PUBLISH, PUBACK, DISCONNECT
