@@ -101,15 +101,14 @@ func (s *Service) invoke(ctx context.Context, k string, m MethodCall) (MethodRes
 		return MethodResult{}, r
 	}
 	defer s.calls.end(rid)
-	c, err := s.deliverCall(ctx, k, rid, m)
+	sent, err := s.deliverCall(ctx, k, rid, m)
 	if err != nil {
 		return MethodResult{}, err
 	}
-	expired, stop := s.after(m.ResponseTimeout)
-	defer stop()
+	defer sent.stop()
 	for {
 		changed := s.calls.watch()
-		over := c.Ended() // before the look at the answer: the last thing that a device says may be one
+		over := sent.to.Ended() // before the look at the answer: the last thing that a device says may be one
 		select {
 		case result := <-call.answer:
 			return result.checked()
@@ -122,7 +121,7 @@ func (s *Service) invoke(ctx context.Context, k string, m MethodCall) (MethodRes
 		case result := <-call.answer:
 			return result.checked()
 		case <-changed:
-		case <-expired:
+		case <-sent.expired:
 			return MethodResult{}, twinRefusal("HUB-48/timeout", CodeMethodTimeout, "the device did not answer method "+quote(m.Name)+" in time",
 				"no answer within "+m.ResponseTimeout.String(), "$iothub/methods/res/{status}/?$rid="+rid)
 		case <-ctx.Done():
@@ -167,9 +166,16 @@ func (r MethodResult) checked() (MethodResult, error) {
 	return r, nil
 }
 
-// deliverCall hands the call to the device, waiting for it as long as the call allows, and returns the session
-// that has it.
-func (s *Service) deliverCall(ctx context.Context, k, rid string, m MethodCall) (*Session, error) {
+// sentCall is a call that a device has, with its response timer.
+type sentCall struct {
+	to      *Session
+	expired <-chan struct{}
+	stop    func()
+}
+
+// deliverCall hands the call to the device, waiting for it as long as the call allows. The response timer runs
+// before the device can have the call: whoever sees it there may move the clock on at once.
+func (s *Service) deliverCall(ctx context.Context, k, rid string, m MethodCall) (sentCall, error) {
 	expired, stop := s.after(m.ConnectTimeout)
 	defer stop()
 	for {
@@ -177,15 +183,20 @@ func (s *Service) deliverCall(ctx context.Context, k, rid string, m MethodCall) 
 		s.mu.Lock()
 		c := s.live[k]
 		s.mu.Unlock()
-		if c != nil && c.call(rid, m) {
-			return c, nil
+		if c != nil {
+			sent := sentCall{to: c}
+			sent.expired, sent.stop = s.after(m.ResponseTimeout)
+			if c.call(rid, m) {
+				return sent, nil
+			}
+			sent.stop()
 		}
 		select {
 		case <-changed:
 		case <-expired:
-			return nil, offline(c, m)
+			return sentCall{}, offline(c, m)
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return sentCall{}, ctx.Err()
 		}
 	}
 }
