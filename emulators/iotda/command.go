@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/fakecloud/fakecloud/internal/rule"
 	"github.com/fakecloud/fakecloud/internal/wire/iotda"
@@ -22,6 +23,8 @@ type waiter struct {
 	kind             iotda.Kind
 	answer           chan json.RawMessage // one fits; nil when nobody waits
 	set              *iotda.PropertySet   // what a set asks for, else nil
+	limit            time.Duration        // of the wait for the answer
+	expired          <-chan struct{}      // closed at its end
 }
 
 // maxUnwaited bounds the pushes of desired properties whose answers are known though nobody waits for them.
@@ -136,8 +139,8 @@ func (s *Service) ask(ctx context.Context, instance, id string, kind, answer iot
 	if set, ok := content.(iotda.PropertySet); ok {
 		ask.set = &set
 	}
-	call := s.waiting.begin(down.RequestID, ask)
-	defer s.waiting.end(down.RequestID)
+	call, end := s.begin(down.RequestID, ask)
+	defer end()
 	c := s.session(instance, d.Gateway())
 	if c == nil || !c.down.Deliver(down.Format(), iotda.Encode(content), true) {
 		return Reply{}, s.notOnline(instance, d)
@@ -146,17 +149,27 @@ func (s *Service) ask(ctx context.Context, instance, id string, kind, answer iot
 	return s.await(ctx, instance, id, call, down.RequestID, "a publish to "+up)
 }
 
+// begin notes a request that the caller is about to send and to wait for. Its time runs before the device can have
+// it: whoever sees it there may move the clock on at once.
+func (s *Service) begin(request string, ask waiter) (call *waiter, end func()) {
+	i, _ := s.Instance(ask.instance)
+	ask.limit = i.commandTimeout()
+	expired, stop := s.after(ask.limit)
+	ask.expired = expired
+	return s.waiting.begin(request, ask), func() {
+		stop()
+		s.waiting.end(request)
+	}
+}
+
 // await waits for the answer to a request that a device has been sent.
 func (s *Service) await(ctx context.Context, instance, id string, call *waiter, request, expected string) (Reply, error) {
-	i, _ := s.Instance(instance)
-	expired, stop := s.after(i.commandTimeout())
-	defer stop()
 	select {
 	case response := <-call.answer:
 		return Reply{request, response}, nil
-	case <-expired:
+	case <-call.expired:
 		return Reply{RequestID: request}, s.refuseAPI(instance, id, CodeTimeout, &rule.Refusal{Rule: "DA-24/timeout",
-			Detail: "the device did not answer in time", Seen: "no answer within " + i.commandTimeout().String(), Expected: expected})
+			Detail: "the device did not answer in time", Seen: "no answer within " + call.limit.String(), Expected: expected})
 	case <-ctx.Done():
 		return Reply{}, ctx.Err()
 	}

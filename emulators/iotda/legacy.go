@@ -81,8 +81,8 @@ func (s *Service) legacyCommand(ctx context.Context, instance string, d Device, 
 	}
 	mid := int(s.mids.Add(1)-1)%maxMid + 1
 	k := midKey(d.DeviceID, mid)
-	pending := s.waiting.begin(k, waiter{instance: instance, device: d.DeviceID, kind: iotda.Legacy})
-	defer s.waiting.end(k)
+	pending, end := s.begin(k, waiter{instance: instance, device: d.DeviceID, kind: iotda.Legacy})
+	defer end()
 	down := iotda.Topic{Kind: iotda.LegacyDown, DeviceID: d.DeviceID, Suffix: "json"}.Format()
 	payload := iotda.Encode(iotda.LegacyCommand{MsgType: "cloudReq", ServiceID: call.ServiceID, Command: call.CommandName, Paras: call.Paras, Mid: mid})
 	if !c.down.Deliver(down, payload, false) {

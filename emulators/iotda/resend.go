@@ -99,12 +99,14 @@ func (c *Session) depart(device string, m *Message, left int, every time.Duratio
 	f := &flight{session: c, device: device, message: m.ID, left: left, every: every}
 	c.flights.mu.Lock()
 	defer c.flights.mu.Unlock()
+	f.timer = c.svc.clock.AfterFunc(every, f.due) // before the device can have the message
 	again, ok := c.down.DeliverAcked(m.Topic, m.Payload, f.land)
 	if !ok || c.ended.Load() {
+		f.landed = true
+		f.timer.Stop()
 		return ok
 	}
 	f.again = again
-	f.timer = c.svc.clock.AfterFunc(every, f.due)
 	if c.flights.all == nil {
 		c.flights.all = map[string]*flight{}
 	}
