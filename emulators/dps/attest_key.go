@@ -43,7 +43,7 @@ func (c Caller) parseToken() (azure.SAS, *denial) {
 // keyItself recognises a password that is one of the keys that should have signed a token.
 func (c Caller) keyItself(keys ...[]byte) *denial {
 	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(c.Token))
-	if err != nil || !slices.ContainsFunc(keys, func(key []byte) bool { return hmac.Equal(key, raw) }) {
+	if err != nil || len(raw) == 0 || !slices.ContainsFunc(keys, func(key []byte) bool { return hmac.Equal(key, raw) }) {
 		return nil
 	}
 	return deny(codeUnauthorized, messageUnauthorized, rule.Refusal{Rule: "DPS-15/key",

@@ -88,6 +88,7 @@ func TestKeysRefused(t *testing.T) {
 		{"key as password", withToken("Meter-01", individualKey), 401000, "DPS-15/key", "", "SharedAccessSignature sr="},
 		{"derived key as password", withToken("device-001", derivedKey+"\n"), 401000, "DPS-15/key", "", "SharedAccessSignature sr="},
 		{"group key as password", withToken("device-001", groupKey), 401000, "DPS-15/key", "", "SharedAccessSignature sr="},
+		{"blank as password", withToken("device-001", " "), 401000, "DPS-15/token", "", ""},
 		{"another key as password", withToken("Meter-01", groupKey), 401000, "DPS-15/token", "", ""},
 		{"cut token", withToken("Meter-01", "SharedAccessSignature sr=a"), 401000, "DPS-15/token", "", ""},
 		{"certificate for a key enrollment", withChain("Meter-01", issue(t, "Meter-01", nil).cert), 401000, "DPS-15/attestation", "", ""},

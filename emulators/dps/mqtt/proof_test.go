@@ -176,6 +176,7 @@ func TestRefusedAtRegister(t *testing.T) {
 			return attempt{id: "Meter-01", token: tokenV5}
 		}},
 		{"DPS-15/token", 401000, "Unauthorized", func(_ *testing.T, _ *server, _ pki) attempt { return attempt{id: "device-001", token: "hunter2"} }},
+		{"DPS-15/key", 401000, "Unauthorized", func(_ *testing.T, _ *server, _ pki) attempt { return attempt{id: "device-001", token: groupKey} }},
 		{"DPS-15/resource", 401000, "Unauthorized", func(_ *testing.T, _ *server, _ pki) attempt { return attempt{id: "device-002", token: token} }},
 		{"DPS-15/attestation", 401002, "Invalid certificate.", func(t *testing.T, s *server, p pki) attempt {
 			s.individual(t, "device-001", "", certificate(p.own), none)
